@@ -1,0 +1,236 @@
+"""A whole run: prepare, search, baselines, final stages, test, export.
+
+    config -> env -> searcher -> journal -> report
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from automl_ext.config import Component, Config
+from automl_ext.env import Job, SearchEnv
+from automl_ext.executors import Executor, build_executor
+from automl_ext.finals import play_finals
+from automl_ext.halt import Halt, Interrupted
+from automl_ext.journal import write_json
+from automl_ext.loop import Crew, Stage
+from automl_ext.progress import Progress, Silent
+from automl_ext.registry import check_options, make, searcher_class
+from automl_ext.run import Run, RunError
+from automl_ext.searcher import Proposal, Searcher, Target, Trial, job_seed, stream
+
+__all__ = ["Interrupted", "RunError", "search", "start"]
+
+
+def start(
+    config: Config | str | Path | Mapping[str, Any],
+    out: str | Path = "runs",
+    *,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Make a run from a config and search. Everything that can be refused is refused before anything is written.
+
+    Raises ConfigError, SpaceError and what the environment's constructor raises for bad options; see also `search`.
+    """
+    from automl_ext.config import load
+
+    if isinstance(config, str | Path):
+        config = load(Path(config))
+    elif not isinstance(config, Config):
+        config = Config.from_dict(dict(config))
+    env = build_env(config)
+    searcher = build_searcher(config.searcher, env.target, config.seed)
+    run = Run.create(config, out)
+    return search(run, env=env, searcher=searcher, executor=executor, progress=progress)
+
+
+def build_env(config: Config) -> SearchEnv:
+    """The environment that the config names."""
+    env = make(config.env.id, **config.env.options).unwrapped
+    if not isinstance(env, SearchEnv):
+        raise RunError(f"{config.env.id}: {type(env).__name__} is no SearchEnv; a target is a subclass of it")
+    return env
+
+
+def build_searcher(component: Component, target: Target, seed: int) -> Searcher:
+    """The searcher that the config names, with its own stream of randomness."""
+    kind = searcher_class(component.name)
+    options = check_options(kind, component.options, "searcher")
+    searcher: Searcher = kind(target, stream(seed, "build"), **options)
+    return searcher
+
+
+def search(
+    run: Run,
+    *,
+    env: SearchEnv | None = None,
+    searcher: Searcher | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Drive a run to its end, or continue it. `env`, `searcher`, `executor`: objects in place of what the config names.
+
+    An `env` object stays in this process (`executor: serial`), unless the config's env.id rebuilds it in workers.
+    Raises RunError (a searcher broke its contract, too many failures, prepare failed) and Interrupted (a signal).
+    """
+    config = run.config
+    env = env if env is not None else build_env(config)
+    searcher = searcher if searcher is not None else build_searcher(config.searcher, env.target, config.seed)
+    _one_thread()
+    run.describe(
+        objectives=[vars(objective) for objective in env.objectives],
+        measured=sorted({*env.measured, *(objective.name for objective in env.objectives if objective.measured)}),
+        outcome="running",
+    )
+    with ExitStack() as stack:
+        progress = progress or Silent()
+        progress.start(run)
+        stack.callback(progress.close)
+        halt = stack.enter_context(Halt(config.wall_time, config.executor.grace))
+        executor = executor or build_executor(config.executor, env)
+        payload = {"env": {"id": config.env.id, "options": config.env.options}, "path": [str(Path.cwd())]}
+        crew = Crew(env, executor, progress, halt, payload)
+        try:
+            _play(run, crew, searcher)
+        except BaseException as error:
+            executor.close(now=True)
+            run.describe(outcome="interrupted" if isinstance(error, Interrupted) else f"failed: {error}")
+            run.log(f"ended: {error}")
+            raise
+        executor.close()
+    run.describe(outcome="finished")
+    run.log("finished")
+    return run
+
+
+def _play(run: Run, crew: Crew, searcher: Searcher) -> None:
+    """All stages of one run in their order."""
+    config = run.config
+    _prepare(run, crew)
+    number = _search_stage(run, crew, searcher, config).play()
+    run.describe(searched=number)
+    for baseline in config.baselines:
+        _baseline(run, crew, baseline)
+    play_finals(run, crew, number)
+    _export(run, crew)
+
+
+def _one_thread() -> None:
+    """One thread in the driver too: another number of threads gives other sums."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def _call(crew: Crew, call: str, folder: Path, jobs: Sequence[Job] = ()) -> None:
+    """One call of the environment in a worker, its files moved to `folder` in one step. RunError if it fails."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    rows = [job.to_json() for job in jobs]
+    payload = json.dumps({**crew.payload, "call": call, "jobs": rows, "folder": str(part.absolute())})
+    future = crew.executor.submit(payload, None)
+    while True:
+        crew.halt.check()
+        try:
+            outcome = json.loads(future.result(timeout=0.2))["outcomes"][0]
+            break
+        except TimeoutError:
+            if future.done():
+                raise
+    if outcome["error"] is not None:
+        error = outcome["error"]
+        raise RunError(f"{call} failed: {error['message']}\n{error['traceback']}".strip())
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def _prepare(run: Run, crew: Crew) -> None:
+    if run.shared.exists():
+        return
+    if type(crew.env).prepare is SearchEnv.prepare:
+        run.shared.mkdir()
+        return
+    crew.progress.stage("prepare", None)
+    _call(crew, "prepare", run.shared)
+    run.log("prepared")
+
+
+def _search_stage(run: Run, crew: Crew, searcher: Searcher, config: Config) -> Stage:
+    def seed_of(number: int, proposal: Proposal) -> int:
+        return job_seed(config.seed, "evaluate", number if config.seeds == "per-trial" else 0)
+
+    limit = run.manifest.get("searched", config.trials)
+    return Stage(run, crew, "search", searcher, seed_of, limit)
+
+
+def _baseline(run: Run, crew: Crew, component: Component) -> None:
+    """The same budget for another searcher, in a run of its own inside this one."""
+    name = component.name
+    told = sum(1 for _ in run.trials("search"))
+    config = run.config.model_copy(
+        update={"searcher": component, "baselines": (), "final": (), "trials": told, "wall_time": None, "target": None}
+    )
+    with run.part(name, config) as part:
+        facts = {key: run.manifest[key] for key in ("objectives", "measured")}
+        part.describe(**facts, searched=told)
+        if not part.shared.exists():
+            part.shared.symlink_to(Path("..") / ".." / "shared")
+        crew.progress.note(f"baseline {name}: {told} trials")
+        searcher = build_searcher(component, crew.env.target, config.seed)
+        _search_stage(part, crew, searcher, config).play()
+
+
+def _export(run: Run, crew: Crew) -> None:
+    """The best candidate's artefacts and pictures, made in a worker."""
+    best = run.best()
+    if best is None:
+        crew.progress.note("no trial succeeded: nothing to export")
+        return
+    export(run, crew, best, run.folder / "best")
+
+
+def export(run: Run, crew: Crew, trial: Trial, folder: Path) -> None:
+    """What the environment exports for one trial, its pictures, and candidate.json beside them."""
+    parent = run.trial_folder(trial.number)
+    job = Job(
+        number=trial.number,
+        candidate=trial.candidate,
+        budget=trial.budget,
+        seed=trial.seed,
+        stage="export",
+        parent=str(parent.absolute()) if parent.exists() else None,
+        shared=str(run.shared.absolute()),
+    )
+    _call(crew, "export", folder, [job])
+    if type(crew.env).illustrate is not SearchEnv.illustrate:
+        _call(crew, "illustrate", folder / "pictures", [job])
+    facts = {"number": trial.number, "stage": trial.stage, "candidate": trial.candidate, "metrics": trial.metrics}
+    write_json(folder / "candidate.json", facts)
+
+
+def export_trial(run: Run, number: int, folder: Path, progress: Progress | None = None) -> Path:
+    """Export trial `number` of a finished run into `folder`. RunError for no such trial or a failed one."""
+    if number not in run.journal:
+        raise RunError(f"{run.folder}: no trial {number}; this run has {len(run.journal)}")
+    trial = run.journal.get(number)
+    if trial.error is not None:
+        raise RunError(f"{run.folder}: trial {number} failed ({trial.error.kind}); only a trial with metrics exports")
+    env = build_env(run.config)
+    executor = build_executor(run.config.executor.model_copy(update={"workers": 1}), None)
+    payload = {"env": {"id": run.config.env.id, "options": run.config.env.options}, "path": [str(Path.cwd())]}
+    try:
+        with Halt() as halt:
+            export(run, Crew(env, executor, progress or Silent(), halt, payload), trial, folder)
+    finally:
+        executor.close(now=True)
+    return folder

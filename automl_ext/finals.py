@@ -1,0 +1,134 @@
+"""Final stages: the best of the search beside references and baselines, at growing budgets, then on test data.
+
+Search metrics are proxies. The finalists' trials go to the same journal; the best is chosen by validation, and test
+data is read once, for whoever came through the last stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from automl_ext.config import Config, FinalStage
+from automl_ext.env import SearchEnv
+from automl_ext.loop import Crew, Stage
+from automl_ext.objective import front, rank
+from automl_ext.run import Run
+from automl_ext.searcher import Proposal, Trial, job_seed
+from automl_ext.space import Candidate
+
+
+def play_finals(run: Run, crew: Crew, first: int) -> int:
+    """All final stages and the test stage, numbered from `first`. Returns the number behind the last trial."""
+    config = run.config
+    finalists = _searched(run, config, crew)
+    for index, final in enumerate(config.final, 1):
+        stage = f"final-{index}"
+        entrants = [*finalists, *_beside(run, crew)]
+        first = _final(run, crew, stage, entrants, final, first).play()
+        finalists = _survivors(run, crew, stage, finalists, config, index)
+    if type(crew.env).test is not SearchEnv.test:
+        first = _test(run, crew, first)
+    return first
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate of the final stages. role: searched | reference | baseline."""
+
+    role: str
+    name: str
+    candidate: Candidate
+
+
+class Finalists:
+    """Asks each finalist once a repeat, in order; a searcher like any other to the loop."""
+
+    def __init__(self, proposals: Sequence[Proposal], first: int) -> None:
+        self.proposals = proposals
+        self.first = first
+
+    def ask(self, number: int, pending: Sequence[Proposal], rng: np.random.Generator) -> Proposal | None:
+        index = number - self.first
+        return self.proposals[index] if index < len(self.proposals) else None
+
+    def tell(self, trial: Trial, rng: np.random.Generator) -> None:
+        """Nothing is learned from a final stage."""
+
+
+def top(trials: Sequence[Trial], count: int, crew: Crew) -> list[Trial]:
+    """The best `count` trials of different candidates: front by front where there are several objectives."""
+    objectives, keys, distinct = crew.env.objectives, set(), []
+    for trial in sorted(trials, key=lambda trial: (rank(trial.metrics, objectives), -trial.number), reverse=True):
+        key = crew.env.space.key(trial.candidate)
+        if key not in keys:
+            keys.add(key)
+            distinct.append(trial)
+    if len(objectives) == 1:
+        return distinct[:count]
+    chosen: list[Trial] = []
+    while distinct and len(chosen) < count:
+        first = front([trial.metrics or {} for trial in distinct], objectives)
+        chosen += [distinct[index] for index in first]
+        distinct = [trial for index, trial in enumerate(distinct) if index not in first]
+    return chosen[:count]
+
+
+def _whole(run: Run, stage: str) -> list[Trial]:
+    return [trial for trial in run.trials(stage) if trial.metrics is not None and trial.origin != "stopped"]
+
+
+def _searched(run: Run, config: Config, crew: Crew) -> list[Finalist]:
+    count = config.final[0].top if config.final else 1
+    best = top(_whole(run, "search"), count, crew)
+    return [Finalist("searched", f"trial-{trial.number}", trial.candidate) for trial in best]
+
+
+def _beside(run: Run, crew: Crew) -> list[Finalist]:
+    """What stands beside the searched finalists in every final stage: references and the baselines' best."""
+    beside = [Finalist("reference", name, dict(candidate)) for name, candidate in crew.env.references.items()]
+    for name, part in run.baselines.items():
+        best = top(_whole(part, "search"), 1, crew)
+        beside += [Finalist("baseline", name, trial.candidate) for trial in best]
+    return beside
+
+
+def _final(run: Run, crew: Crew, name: str, entrants: Sequence[Finalist], final: FinalStage, first: int) -> Stage:
+    proposals = [
+        Proposal(entrant.candidate, {"role": entrant.role, "name": entrant.name, "repeat": repeat}, final.budget)
+        for repeat in range(final.seeds)
+        for entrant in entrants
+    ]
+    return _listed(run, crew, name, proposals, first)
+
+
+def _listed(run: Run, crew: Crew, name: str, proposals: Sequence[Proposal], first: int) -> Stage:
+    def seed_of(number: int, proposal: Proposal) -> int:
+        return job_seed(run.config.seed, "final", int(proposal.note["repeat"]))
+
+    return Stage(run, crew, name, Finalists(proposals, first), seed_of, len(proposals), first, checked=False)
+
+
+def _survivors(
+    run: Run, crew: Crew, stage: str, finalists: Sequence[Finalist], config: Config, index: int
+) -> list[Finalist]:
+    """Those of `finalists` that go on to the next stage, by the mean over repeats of the validation result."""
+    count = config.final[index].top if index < len(config.final) else len(finalists)
+    objectives = crew.env.objectives
+
+    def standing(finalist: Finalist) -> tuple[float, float]:
+        ranks = [rank(t.metrics, objectives) for t in run.trials(stage) if t.note.get("name") == finalist.name]
+        return tuple(np.mean(ranks, axis=0)) if ranks else rank(None, objectives)
+
+    return sorted(finalists, key=standing, reverse=True)[:count]
+
+
+def _test(run: Run, crew: Crew, first: int) -> int:
+    """Test data is read once, for whoever came through the last final stage."""
+    proposals = [
+        replace(Proposal(trial.candidate, trial.note, trial.budget), parent=trial.number)
+        for trial in sorted(run.last_stage(), key=lambda trial: trial.number)
+    ]
+    return _listed(run, crew, "test", proposals, first).play() if proposals else first

@@ -1,0 +1,209 @@
+"""The figures of a report, each an inline SVG with the words that belong under it; None where there is nothing to show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from automl_ext.report.display import Column, column, cost, count, text
+from automl_ext.report.drawing import DASHES, INK, MARKERS, MUTED, SERIES, canvas, inline, legend, named, thinned
+from automl_ext.report.importance import Importance
+from automl_ext.report.reading import Numbers, Story
+from automl_ext.report.tables import Row, title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_DOTS, _FRONT, _BARS, _NAMES = 1_200, 400, 15, 24
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the page: heading, the <svg> element, caption."""
+
+    heading: str
+    svg: str
+    caption: str
+
+
+def progress(story: Story, baselines: Mapping[str, Story], searcher: str) -> Figure | None:
+    """Best value so far of the primary objective over the evaluations, the search against each baseline."""
+    curves = {named(searcher): story.best_so_far()}
+    curves |= {named(f"{name} (baseline)"): part.best_so_far() for name, part in list(baselines.items())[:6]}
+    curves = {name: curve for name, curve in curves.items() if not np.isnan(curve).all()}
+    if not curves or story.primary is None:
+        return None
+    shown = column(story.primary, np.concatenate([curve[~np.isnan(curve)] for curve in curves.values()]))
+    with canvas("progress") as (figure, axes):
+        cut = _dots(axes, story, shown, _view(list(curves.values()), story.objectives[0].goal))
+        for index, (name, curve) in enumerate(curves.items()):
+            x, y = thinned(curve)
+            line = {"color": SERIES[index], "linestyle": DASHES[index], "linewidth": 2.0, "label": name}
+            axes.step(x, y * shown.factor, where="post", zorder=5 - index / 10, **line)
+            axes.plot(x[-1:], y[-1:] * shown.factor, MARKERS[index], color=SERIES[index], markersize=5, zorder=6)
+        axes.set_xlabel("evaluations (failed ones included)")
+        axes.set_ylabel(f"best {shown.heading} so far")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        legend(axes, 2)
+        words = ", ".join(f"{name} {shown.quantity(_last(curve))}" for name, curve in curves.items())
+        svg = inline(figure, "progress", f"Best {shown.label} so far: {words}")
+    way = "higher" if story.objectives[0].goal == "max" else "lower"
+    caption = f"Search evaluations, {way} is better. Grey dots: single evaluations of {text(searcher, 40)}"
+    return Figure("Progress of the search", svg, caption + (", those far off are left out." if cut else "."))
+
+
+def trade_off(story: Story, rows: Sequence[Row]) -> Figure | None:
+    """Two metrics against each other: the first two objectives, else the primary one and what a candidate costs."""
+    pair = _pair(story)
+    if pair is None:
+        return None
+    x_name, y_name = pair
+    goals = {objective.name: objective.goal for objective in story.objectives}
+    x_values, y_values = story.column(x_name), story.column(y_name)
+    points = np.column_stack([x_values, y_values])
+    whole = ~np.isnan(points).any(axis=1)
+    points = points[whole]
+    if len(points) < 2:
+        return None
+    front = points[_non_dominated(points, [goals.get(x_name, "min"), goals.get(y_name, "max")])]
+    front = front[np.argsort(front[:, 0], kind="stable")]
+    x_shown, y_shown = column(x_name, x_values), column(y_name, y_values)
+    scale = np.array([x_shown.factor, y_shown.factor])
+    with canvas("trade-off") as (figure, axes):
+        dots, line = _even(points, _DOTS) * scale, _even(front, _FRONT) * scale
+        axes.plot(*dots.T, "o", color=MUTED, alpha=0.35, markersize=3.2, markeredgewidth=0, label="evaluated")
+        axes.plot(*line.T, "-o", color=SERIES[0], markersize=4, linewidth=1.4, label="not dominated")
+        marked = _mark_rows(axes, rows, x_name, y_name, scale)
+        axes.set_xlabel(x_shown.heading)
+        axes.set_ylabel(y_shown.heading)
+        legend(axes, 3)
+        svg = inline(figure, "trade-off", f"{y_shown.label} against {x_shown.label}, {count(len(points), 'evaluation')}")
+    said = [f"{column(name).label} {'up' if goals.get(name, way) == 'max' else 'down'}"
+            for name, way in ((y_name, "max"), (x_name, "min"))]  # fmt: skip
+    caption = f"{count(len(points), 'search evaluation')}; better is {' and '.join(said)}. "
+    caption += f"{count(len(front), 'evaluation')} not dominated by any other."
+    if marked:
+        caption += f" Star and triangles: the best candidate and references, with the values of {marked}."
+    return Figure("Trade-off", svg, caption)
+
+
+def decisions(found: Importance) -> Figure | None:
+    """How much worse a forest predicts the objective when one decision is shuffled."""
+    if not found.slots or found.r2 is None:
+        return None
+    rows = found.slots[:_BARS][::-1]
+    with canvas("decisions", height=max(1.6, 0.75 + 0.24 * len(rows))) as (figure, axes):
+        widths = [max(mean, 0.0) for _, mean, _ in rows]
+        spreads = [spread for _, _, spread in rows]
+        axes.barh(range(len(rows)), widths, color=SERIES[0], height=0.62)
+        axes.errorbar(widths, range(len(rows)), xerr=spreads, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
+        axes.set_yticks(range(len(rows)), [named(path) for path, _, _ in rows])
+        axes.set_xlim(left=0)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("drop of R² when shuffled")
+        svg = inline(figure, "decisions", "Importance of decisions: " + ", ".join(f"{p} {m:.2f}" for p, m, _ in rows[::-1]))
+    more = len(found.slots) - len(rows)
+    caption = (
+        f"Permutation importance of a random forest that predicts the objective's rank from the decisions: R² {found.r2:.2f} "
+        f"on held-out candidates (5 folds, {count(found.candidates, 'candidate')}). Whiskers: deviation over folds."
+    )
+    return Figure("Which decisions matter", svg, caption + (f" {more} less important ones are left out." if more else ""))
+
+
+def finalists(rows: Sequence[Row], metric: str | None) -> Figure | None:
+    """Every repeat of every row as a dot, the mean as a line; the run's best on top."""
+    shown_rows = [row for row in rows if metric and row.values.get(metric)][:_NAMES][::-1]
+    if len(shown_rows) < 2 or metric is None:
+        return None
+    shown = column(metric, [value for row in shown_rows for value in row.values[metric]])
+    colours = {"searched": SERIES[0], "baseline": SERIES[1]}
+    with canvas("finalists", height=max(1.6, 0.75 + 0.26 * len(shown_rows))) as (figure, axes):
+        for place, row in enumerate(shown_rows):
+            colour, marker = colours.get(row.role, INK), MARKERS[("searched", "baseline").index(row.role) if row.role in colours else 2]
+            values = np.array(row.values[metric][:200]) * shown.factor
+            axes.plot(values, np.full(len(values), place), marker, color=colour, alpha=0.55, markersize=5, markeredgewidth=0)
+            axes.plot([values.mean()] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=2.4)
+        axes.set_yticks(range(len(shown_rows)), [named(title(row.role, row.name)) for row in shown_rows])
+        axes.set_ylim(-0.6, len(shown_rows) - 0.4)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(shown.heading)
+        words = ", ".join(f"{title(row.role, row.name)} {shown.quantity(row.mean(metric))}" for row in shown_rows[::-1])
+        svg = inline(figure, "finalists", f"{shown.label}: {words}")
+    repeats = sorted({row.repeats for row in shown_rows})
+    each = f"{repeats[0]}" if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
+    caption = f"{shown.label} of each finalist: one dot a repeat ({each}), the bar is the mean."
+    return Figure("Finalists beside baselines and references", svg, caption)
+
+
+def _view(curves: Sequence[Numbers], goal: str) -> tuple[float, float]:
+    """The span of values worth showing: all curves behind their first steps, and room on the worse side for dots."""
+    behind = [curve[min(len(curve) - 1, max(3, len(curve) // 20)) :] for curve in curves]
+    values = np.concatenate([part[~np.isnan(part)] for part in behind] + [[_last(curve)] for curve in curves])
+    low, high = float(values.min()), float(values.max())
+    room = (high - low) or abs(high) * 0.05 or 1.0
+    below, above = (0.6, 0.08) if goal == "max" else (0.08, 0.6)
+    return low - below * room, high + above * room
+
+
+def _dots(axes: Axes, story: Story, shown: Column, view: tuple[float, float]) -> bool:
+    """Single evaluations as faint dots inside the view, which becomes the axis. Whether some fell outside."""
+    values = story.column(shown.name)
+    x = np.arange(1, len(values) + 1)
+    inside = (values >= view[0]) & (values <= view[1])
+    points = _even(np.column_stack([x, values])[inside], _DOTS)
+    axes.plot(points[:, 0], points[:, 1] * shown.factor, "o", color=MUTED, alpha=0.3, markersize=2.6, markeredgewidth=0)
+    axes.set_ylim(view[0] * shown.factor, view[1] * shown.factor)
+    return bool((~np.isnan(values) & ~inside).any())
+
+
+def _pair(story: Story) -> tuple[str, str] | None:
+    """Names of the metrics for x and y, None where nothing beside the primary objective varies."""
+    names = [objective.name for objective in story.objectives if objective.name in story.values]
+    if len(names) > 1:
+        return names[1], names[0]
+    if not names:
+        return None
+    costs = [name for name in story.values if cost(name) is not None and name != names[0] and _varies(story.column(name))]
+    return (min(costs, key=lambda name: cost(name) or 0), names[0]) if costs else None
+
+
+def _varies(values: Numbers) -> bool:
+    known = values[~np.isnan(values)]
+    return len(known) > 1 and float(np.ptp(known)) > 1e-3 * float(np.abs(known).max())
+
+
+def _non_dominated(points: Numbers, goals: Sequence[str]) -> NDArrayBool:
+    from moocore import is_nondominated
+
+    return np.asarray(is_nondominated(points, maximise=[goal == "max" for goal in goals]), dtype=bool)
+
+
+def _mark_rows(axes: Axes, rows: Sequence[Row], x_name: str, y_name: str, scale: Numbers) -> str:
+    """Mark the best candidate and references that have both metrics. The stage these come from, "" for no mark."""
+    stage = ""
+    for row in [row for row in rows if row.role == "reference" or row.chosen][:6]:
+        x, y = row.mean(x_name), row.mean(y_name)
+        if x is None or y is None:
+            continue
+        at, stage = (x * scale[0], y * scale[1]), row.stage
+        colour, marker, size = (SERIES[1], "*", 11) if row.chosen else (INK, "^", 6)
+        axes.plot([at[0]], [at[1]], marker, color=colour, markersize=size, zorder=7)
+        axes.annotate(named(row.name, 18), at, xytext=(6, 4), textcoords="offset points", fontsize=8.5)
+    return stage
+
+
+def _even(points: Numbers, most: int) -> Numbers:
+    """At most `most` of the rows, evenly spaced."""
+    if len(points) <= most:
+        return points
+    return points[np.unique(np.linspace(0, len(points) - 1, most).astype(int))]
+
+
+def _last(curve: Numbers) -> float:
+    return float(curve[~np.isnan(curve)][-1])
+
+
+NDArrayBool = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]

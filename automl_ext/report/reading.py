@@ -1,0 +1,218 @@
+"""Reading a run's journal once, whatever its length: counts, curves, failures, finalists, a sample for statistics.
+
+Memory: eight bytes a trial and metric, and a few thousand candidates.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from automl_ext.objective import Metrics, Objective, rank
+from automl_ext.searcher import Trial, stream
+
+if TYPE_CHECKING:
+    from automl_ext.run import Run
+
+Numbers = NDArray[np.float64]
+
+_SAMPLE = 2_000
+_METRICS = 40
+_FINALISTS = 20_000
+
+
+@dataclass
+class Failures:
+    """All failures of one kind. `first`: the first of them in the journal."""
+
+    kind: str
+    first: Trial
+    count: int = 0
+
+
+@dataclass
+class Story:
+    """What one journal says. `values`: search metrics by name, NaN where a trial has none; `numbers` beside them.
+
+    finals: trials of final stages, of the last one only once it began. tests: trials of the test stage.
+    sample: (candidate, primary objective) of at most 2,000 of the `whole` search trials (with metrics, not stopped
+    early), drawn without bias. missed: search trials that miss a limit.
+    """
+
+    objectives: tuple[Objective, ...]
+    planned: int | None = None
+    numbers: array[float] = field(default_factory=lambda: array("d"))
+    values: dict[str, array[float]] = field(default_factory=dict)
+    feasible: array[int] = field(default_factory=lambda: array("b"))
+    origins: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+    retried: int = 0
+    seconds: float = 0.0
+    failures: dict[str, Failures] = field(default_factory=dict)
+    final: int = 0
+    finals: list[Trial] = field(default_factory=list)
+    tests: list[Trial] = field(default_factory=list)
+    sample: list[tuple[dict[str, Any], float]] = field(default_factory=list)
+    top: Trial | None = None
+    whole: int = 0
+    missed: int = 0
+
+    @property
+    def searched(self) -> int:
+        """Finished trials of the search, failed ones included."""
+        return len(self.numbers)
+
+    @property
+    def failure_count(self) -> int:
+        """Failed trials of all stages."""
+        return sum(group.count for group in self.failures.values())
+
+    @property
+    def primary(self) -> str | None:
+        return self.objectives[0].name if self.objectives else None
+
+    def column(self, name: str) -> Numbers:
+        """(searched,) one search metric in number order, NaN where there is none."""
+        order = np.argsort(np.asarray(self.numbers), kind="stable")
+        return np.asarray(self.values[name])[order]
+
+    def best_so_far(self) -> Numbers:
+        """(searched,) the best primary objective after 1, 2, ... trials; NaN before the first that keeps all limits."""
+        if self.primary not in self.values:
+            return np.full(self.searched, np.nan)
+        order = np.argsort(np.asarray(self.numbers), kind="stable")
+        sign = 1.0 if self.objectives[0].goal == "max" else -1.0
+        signed = np.where(np.asarray(self.feasible)[order] == 1, sign * self.column(self.primary), -np.inf)
+        best = np.maximum.accumulate(np.where(np.isnan(signed), -np.inf, signed))
+        return np.where(np.isfinite(best), sign * best, np.nan)
+
+    def best(self) -> Trial | None:
+        """The same trial as `Run.best`, without reading the journal again."""
+        groups: dict[str, list[Trial]] = {}
+        for trial in sorted(self.finals, key=lambda trial: trial.number):
+            if trial.note.get("role") == "searched" and self._complete(trial.metrics):
+                groups.setdefault(str(trial.note.get("name")), []).append(trial)
+        if not groups:
+            return self.top
+        return max(groups.values(), key=self._standing)[0]
+
+    def _standing(self, group: Sequence[Trial]) -> tuple[float, ...]:
+        ranks = [rank(trial.metrics, self.objectives) for trial in group]
+        return tuple(sum(column) / len(ranks) for column in zip(*ranks, strict=True))
+
+    def add(self, trial: Trial, draw: np.random.Generator) -> None:
+        """Take in the next trial of the journal."""
+        self.seconds += trial.seconds
+        self.retried += trial.attempts > 1
+        if trial.error is not None:
+            group = self.failures.setdefault(trial.error.kind, Failures(trial.error.kind, trial))
+            group.count += 1
+        if trial.stage == "search":
+            self._search(trial, draw)
+        elif trial.stage == "test" and len(self.tests) < _FINALISTS:
+            self.tests.append(trial)
+        elif (found := re.fullmatch(r"final-(\d+)", trial.stage)) and len(self.finals) < _FINALISTS:
+            stage = int(found.group(1))
+            if stage > self.final:
+                self.final, self.finals = stage, []
+            if stage == self.final:
+                self.finals.append(trial)
+
+    def _search(self, trial: Trial, draw: np.random.Generator) -> None:
+        metrics = trial.metrics if self._complete(trial.metrics) else None
+        for name in metrics or ():
+            if name not in self.values and len(self.values) < _METRICS:
+                self.values[name] = array("d", [math.nan]) * len(self.numbers)
+        for name, column in self.values.items():
+            column.append(math.nan if metrics is None else float(metrics.get(name, math.nan)))
+        self.numbers.append(trial.number)
+        self.origins[trial.origin] += 1
+        self.failed += trial.error is not None
+        broken = metrics is not None and any(objective.violation(metrics) > 0 for objective in self.objectives)
+        self.missed += broken
+        whole = metrics is not None and trial.origin != "stopped"
+        self.feasible.append(int(whole and not broken))
+        if metrics is None or not whole or not self.objectives:
+            return
+        if self.top is None or self._rank(trial) > self._rank(self.top):
+            self.top = trial
+        self._draw(trial.candidate, float(metrics[self.objectives[0].name]), draw)
+
+    def _complete(self, metrics: Metrics | None) -> bool:
+        return metrics is not None and all(objective.name in metrics for objective in self.objectives)
+
+    def _rank(self, trial: Trial) -> tuple[tuple[float, float], int]:
+        return rank(trial.metrics, self.objectives), -trial.number
+
+    def _draw(self, candidate: dict[str, Any], value: float, draw: np.random.Generator) -> None:
+        """Reservoir sampling: each whole trial has the same chance to be in the sample."""
+        self.whole += 1
+        if len(self.sample) < _SAMPLE:
+            self.sample.append((candidate, value))
+            return
+        place = int(draw.integers(self.whole))
+        if place < _SAMPLE:
+            self.sample[place] = (candidate, value)
+
+
+def read(run: Run) -> Story:
+    """The story of a run, in one pass over its journal."""
+    return tell(run.trials(), objectives(run), run.config.trials)
+
+
+def tell(trials: Iterable[Trial], objectives: tuple[Objective, ...], planned: int | None = None) -> Story:
+    """The story of `trials`, which are read one by one."""
+    story, draw = Story(objectives, planned), stream(0, "report sample")
+    for trial in trials:
+        story.add(trial, draw)
+    return story
+
+
+def objectives(run: Run) -> tuple[Objective, ...]:
+    """The objectives in the manifest, () where the run did not come that far."""
+    rows = run.manifest.get("objectives") or []
+    return tuple(Objective(row["name"], row["goal"], row.get("limit"), bool(row.get("measured"))) for row in rows)
+
+
+def outcome(run: Run) -> str:
+    """How the run stands: finished, running, interrupted, failed: why, killed, or not started."""
+    told = str(run.manifest.get("outcome", "not started"))
+    if told != "running" or run.lock.is_locked:
+        return told
+    import filelock
+
+    try:
+        with run.lock.acquire(timeout=0):
+            return "killed"
+    except (filelock.Timeout, OSError):
+        return "running"
+
+
+def wall_seconds(run: Run) -> float | None:
+    """Seconds from the run's start to the last line of its log, pauses included; None where that is not known."""
+    log, began = run.folder / "run.log", run.manifest.get("created_s")
+    if not log.is_file() or not isinstance(began, int | float):
+        return None
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 100_000))
+        tail = file.read().decode(errors="replace")
+    stamps = re.findall(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) ", tail, flags=re.MULTILINE)
+    if not stamps:
+        return None
+    ended = datetime.strptime(stamps[-1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    return max(0.0, ended.timestamp() - float(began))
+
+
+def key(candidate: dict[str, Any]) -> str:
+    """Equal for equal candidates."""
+    return json.dumps(candidate, sort_keys=True)

@@ -1,0 +1,162 @@
+"""The table that ends a run: who came through the last final stage, with means and spreads over repeats.
+
+Metrics of the last final stage and of the test stage belong together by the note {"role", "name", "repeat"}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from automl_ext.objective import Metrics, Objective
+from automl_ext.report.display import Column, column, cost, text
+from automl_ext.report.reading import Story, read
+from automl_ext.searcher import Trial
+
+if TYPE_CHECKING:
+    from automl_ext.run import Run
+
+ROLES = ("searched", "baseline", "reference")
+
+
+@dataclass
+class Row:
+    """One candidate of the table. `values`: metric -> its value in each repeat; `failed`: repeats without metrics."""
+
+    role: str
+    name: str
+    stage: str
+    chosen: bool = False
+    values: dict[str, list[float]] = field(default_factory=dict)
+    repeats: int = 0
+    failed: int = 0
+
+    def mean(self, metric: str | None) -> float | None:
+        values = self.values.get(metric or "")
+        return fmean(values) if values else None
+
+    def spread(self, metric: str | None) -> float | None:
+        """Half of the range over repeats, None for fewer than two."""
+        values = self.values.get(metric or "")
+        return (max(values) - min(values)) / 2 if values and len(values) > 1 else None
+
+    def add(self, metrics: Metrics, prefix: str = "") -> None:
+        for name, value in metrics.items():
+            name = name if name.startswith(prefix) else prefix + name
+            self.values.setdefault(name, []).append(float(value))
+
+
+def final_table(run: Run) -> list[dict[str, object]]:
+    """Rows of the table that ends a run: role, name, stage, repeats, every metric's mean, and `spread`.
+
+    The first row is the run's best, baselines and references follow. Metrics stand in the order of `metric_order`, a
+    metric that a row lacks is None. `spread`: metric -> half of the range over repeats, where there are at least two.
+    Without a final stage the rows are the best trials of the search and of each baseline (stage "search").
+    """
+    story = read(run)
+    rows = final_rows(story, {name: read(part) for name, part in run.baselines.items()})
+    names = metric_order(rows, story.objectives)
+    table: list[dict[str, object]] = []
+    for row in rows:
+        line: dict[str, object] = {"role": row.role, "name": row.name, "stage": row.stage, "repeats": row.repeats}
+        line |= {name: row.mean(name) for name in names}
+        spreads = {name: spread for name in names if (spread := row.spread(name)) is not None}
+        table.append(line | {"spread": spreads})
+    return table
+
+
+def printable(table: Sequence[dict[str, object]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells, all text, of what `final_table` gave, for a terminal."""
+    names = [name for name in (table[0] if table else {}) if name not in ("role", "name", "stage", "repeats", "spread")]
+    columns = [column(name, (row.get(name) for row in table)) for name in names]
+    lines = []
+    for row in table:
+        spreads = row["spread"] if isinstance(row["spread"], dict) else {}
+        cells = [cell(shown, row.get(shown.name), spreads.get(shown.name)) for shown in columns]
+        lines.append([title(str(row["role"]), str(row["name"])), *cells])
+    return ["", *(shown.heading for shown in columns)], lines
+
+
+def cell(shown: Column, mean: object, spread: object) -> str:
+    """"96.1 ± 0.3"."""
+    return shown.number(mean) + (f" ± {shown.number(spread)}" if isinstance(spread, float) else "")
+
+
+def title(role: str, name: str) -> str:
+    """How a row is called: "searched (trial-57)", "random (baseline)", "dense (reference)"."""
+    return f"searched ({text(name, 40)})" if role == "searched" else f"{text(name, 40)} ({text(role, 20)})"
+
+
+def final_rows(story: Story, baselines: dict[str, Story]) -> list[Row]:
+    """One row a finalist, the run's best first; see `final_table`."""
+    best = story.best()
+    if not story.finals:
+        entries = [("searched", f"trial-{best.number}" if best else "", best)]
+        entries += [("baseline", name, part.best()) for name, part in baselines.items()]
+        rows = [_search_row(role, name, trial) for role, name, trial in entries if trial is not None]
+        for row in rows[:1]:
+            row.chosen = row.role == "searched"
+        return rows
+    rows_by: dict[tuple[str, str], Row] = {}
+    for trial in sorted(story.finals, key=lambda trial: trial.number):
+        who = _who(trial)
+        row = rows_by.setdefault(who, Row(*who, stage=trial.stage))
+        row.repeats += 1
+        row.failed += trial.metrics is None
+        row.add(trial.metrics or {})
+    for trial in sorted(story.tests, key=lambda trial: trial.number):
+        if _who(trial) in rows_by:
+            rows_by[_who(trial)].add(trial.metrics or {}, "test_")
+    if best is not None and _who(best) in rows_by:
+        rows_by[_who(best)].chosen = True
+    return sorted(rows_by.values(), key=lambda row: (not row.chosen, _place(row.role)))
+
+
+def metric_order(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[str]:
+    """The metrics of the table: each objective, its relatives (`accuracy_untuned`), its test; then costs, the rest.
+
+    Left out: a test metric that repeats the final stage's number in every row, such as the MACs.
+    """
+    present = list(dict.fromkeys(name for row in rows for name in row.values))
+    primary, *others = [objective.name for objective in objectives] or [""]
+
+    def place(name: str) -> tuple[int, int]:
+        stem = name.removeprefix("test_")
+        tested = int(name != stem)
+        if primary and (stem == primary or stem.startswith((primary + "_", primary.split("_")[0] + "_"))):
+            return tested, int(stem != primary)
+        if stem in others:
+            return 2 + tested, others.index(stem)
+        rank = cost(stem)
+        return (4 + tested, rank) if rank is not None else (6 + tested, 0)
+
+    def repeats(name: str) -> bool:
+        stem = name.removeprefix("test_")
+        return name != stem and stem in present and all(row.mean(name) == row.mean(stem) for row in rows)
+
+    return sorted((name for name in present if not repeats(name)), key=place)
+
+
+def test_metric(primary: str | None, names: Iterable[str]) -> str | None:
+    """The test metric that goes with the primary objective: test_<it>, else the first that shares a word with it."""
+    tests = [name for name in names if name.startswith("test_")]
+    if f"test_{primary}" in tests:
+        return f"test_{primary}"
+    words = set((primary or "").split("_"))
+    return next((name for name in tests if words & set(name.removeprefix("test_").split("_"))), None)
+
+
+def _search_row(role: str, name: str, trial: Trial) -> Row:
+    row = Row(role, name, "search", repeats=1)
+    row.add(trial.metrics or {})
+    return row
+
+
+def _who(trial: Trial) -> tuple[str, str]:
+    return str(trial.note.get("role", "")), str(trial.note.get("name", ""))
+
+
+def _place(role: str) -> int:
+    return ROLES.index(role) if role in ROLES else len(ROLES)

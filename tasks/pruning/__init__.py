@@ -1,0 +1,1 @@
+"""Channel pruning: how many channels each layer of a trained network keeps (AMC)."""

@@ -1,0 +1,246 @@
+"""What of a network can be pruned: its counted layers and its groups of coupled channels, in forward order.
+
+A group is one decision: the layers whose output channels must go together (a residual stream is one group), and the
+layers that read them. torch-pruning finds the coupling; that it is right is checked by removing channels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from automl_ext.tasks.pruning.coupling import Entry, entries, full_group, trace
+from automl_ext.tasks.pruning.network import PruningError
+from automl_ext.tasks.pruning.prune import Indices, mask, remove
+
+__all__ = ["Group", "Layer", "Plan", "inspect", "rank"]
+
+Wires = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One counted layer (convolution or linear) as it stands in the dense network.
+
+    kernel: side lengths (1, 1 for linear ones); size: height and width of the input map; places: output positions an
+    image. reads, writes: group -> for each of its channels, the input (output) channels of this layer that it takes.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel: tuple[int, int]
+    stride: int
+    groups: int
+    size: tuple[int, int]
+    places: int
+    reads: Mapping[str, Wires] = field(default_factory=dict)
+    writes: Mapping[str, Wires] = field(default_factory=dict)
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups > 1 and self.groups == self.inputs == self.outputs
+
+    def kept_inputs(self, keep: Indices) -> list[int]:
+        """Input channels left when each group keeps only the channels `keep`, ascending."""
+        return _left(self.inputs, self.reads, keep)
+
+    def kept_outputs(self, keep: Indices) -> list[int]:
+        """Output channels left when each group keeps only the channels `keep`, ascending."""
+        return _left(self.outputs, self.writes, keep)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Coupled channels. `name`: the first layer, in forward order, that produces them.
+
+    writers: layers that lose these outputs; readers: layers that lose these inputs; both in forward order.
+    """
+
+    name: str
+    channels: int
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Layers and groups in forward order, and what cannot be pruned with the reason."""
+
+    layers: tuple[Layer, ...]
+    groups: tuple[Group, ...]
+    skipped: Mapping[str, str]
+
+    def layer(self, name: str) -> Layer:
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def group(self, name: str) -> Group:
+        return next(group for group in self.groups if group.name == name)
+
+
+def inspect(network: nn.Module, example: Tensor) -> Plan:
+    """The plan of `network`, which is left as it was. example: one image (1, c, h, w).
+
+    Raises PruningError, one line, where the network does not run, does not trace, or has nothing to prune.
+    """
+    twin = copy.deepcopy(network).eval()
+    names = {module: name for name, module in twin.named_modules()}
+    layers = _layers(twin, example)
+    graph = trace(twin, example)
+    coupled, skipped = _couple(twin, graph, layers)
+    sound = _sound(network, example, coupled, skipped)
+    if not sound:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items()) or "it has no counted layer"
+        raise PruningError(f"the network has nothing to prune ({reasons})")
+    groups = tuple(_wire(name, layers, entries(graph, coupled[name]), names) for name in sound)
+    return Plan(tuple(layers.values()), groups, skipped)
+
+
+def rank(network: nn.Module, example: Tensor, plan: Plan) -> dict[str, list[int]]:
+    """Channels of each group, the most important first, by the summed L1 norm of their weights in all members.
+
+    Members that write and members that read count alike; normalisations do not. Ties: the earlier channel first.
+    """
+    twin = copy.deepcopy(network).eval()
+    graph = trace(twin, example)
+    modules = dict(twin.named_modules())
+    ranking = {}
+    for group in plan.groups:
+        score = torch.zeros(group.channels, dtype=torch.float64)
+        for module, out, own, roots in entries(graph, full_group(graph, modules[group.name])):
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                weight = module.weight.detach().double().cpu().abs()
+                norm = weight.flatten(1).sum(1) if out else weight.transpose(0, 1).flatten(1).sum(1)
+                score.index_add_(0, torch.tensor(roots), norm[own])
+        ranking[group.name] = [int(index) for index in torch.argsort(score, descending=True, stable=True)]
+    return ranking
+
+
+def _left(channels: int, wires: Mapping[str, Wires], keep: Indices) -> list[int]:
+    lost: set[int] = set()
+    for name, own in wires.items():
+        if name in keep:
+            stay = set(keep[name])
+            lost.update(index for channel, indices in enumerate(own) if channel not in stay for index in indices)
+    return [channel for channel in range(channels) if channel not in lost]
+
+
+def _wire(name: str, layers: dict[str, Layer], members: Iterable[Entry], names: Mapping[nn.Module, str]) -> Group:
+    """The group, its wires noted in the `layers` that it touches. Depthwise layers lose inputs with outputs."""
+    channels = layers[name].outputs
+    writers: set[str] = set()
+    readers: set[str] = set()
+    for module, out, own, roots in members:
+        layer = layers.get(names[module])
+        if layer is None:
+            continue
+        taken: list[list[int]] = [[] for _ in range(channels)]
+        for index, root in zip(own, roots, strict=True):
+            taken[root].append(index)
+        wires = tuple(tuple(indices) for indices in taken)
+        (writers if out else readers).add(layer.name)
+        if out:
+            layer = replace(layer, writes={**layer.writes, name: wires})
+        if not out or layer.depthwise:
+            layer = replace(layer, reads={**layer.reads, name: wires})
+        layers[layer.name] = layer
+    ordered = [tuple(layer for layer in layers if layer in some) for some in (writers, readers)]
+    return Group(name, channels, *ordered)
+
+
+def _layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
+    """Counted layers in the order in which they run. PruningError where the network does not run or repeats one."""
+    found: dict[str, Layer] = {}
+    names = {module: name for name, module in network.named_modules()}
+
+    def note(module: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        name = names[module]
+        if name in found:
+            raise PruningError(f"layer {name} runs more than once in a forward pass; that is not supported")
+        if isinstance(module, nn.Conv2d):
+            counts = module.in_channels, module.out_channels
+            kernel, stride, groups = (module.kernel_size[0], module.kernel_size[1]), module.stride[0], module.groups
+            size = inputs[0].shape[2], inputs[0].shape[3]
+        else:
+            counts = module.in_features, module.out_features
+            kernel, stride, groups, size = (1, 1), 0, 1, (1, 1)
+        places = output.numel() // (len(output) * counts[1])
+        found[name] = Layer(name, *counts, kernel, stride, groups, size, places)
+
+    counted = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    hooks = [module.register_forward_hook(note) for module in counted]
+    try:
+        with torch.no_grad():
+            network(example)
+    except PruningError:
+        raise
+    except Exception as error:
+        line = (str(error) or type(error).__name__).splitlines()[0]
+        raise PruningError(f"the network does not run on an input of shape {tuple(example.shape)}: {line}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _couple(
+    network: nn.Module, graph: Any, layers: Mapping[str, Layer]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Full groups by root name in forward order, and the reasons against those that cannot be pruned."""
+    modules = dict(network.named_modules())
+    names = {module: name for name, module in modules.items()}
+    found: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
+    taken: set[str] = set()
+    for name, layer in layers.items():
+        if name in taken or layer.depthwise:
+            continue
+        group = full_group(graph, modules[name])
+        members = [names[module] for module, _, _, _ in entries(graph, group) if names[module] in layers]
+        taken.update(names[module] for module, out, _, _ in entries(graph, group) if out)
+        if any(layers[member].groups > 1 and not layers[member].depthwise for member in members):
+            skipped[name] = "coupled with a grouped convolution"
+        elif layer.outputs < 2:
+            skipped[name] = "it has one channel"
+        else:
+            found[name] = group
+    return found, skipped
+
+
+def _sound(
+    network: nn.Module, example: Tensor, coupled: Mapping[str, Any], skipped: dict[str, str]
+) -> list[str]:
+    """Names of the groups of which half can be removed with the same output as masking them; notes the others."""
+    halves = {name: range(len(group[0].idxs) // 2) for name, group in coupled.items()}
+    sound = []
+    for name, half in halves.items():
+        reason = _objection(network, example, {name: half})
+        if reason:
+            skipped[name] = reason
+        else:
+            sound.append(name)
+    if len(sound) > 1 and _objection(network, example, {name: halves[name] for name in sound}):
+        raise PruningError(f"the groups {', '.join(sound)} can be pruned one by one but not together")
+    return sound
+
+
+def _objection(network: nn.Module, example: Tensor, keep: Mapping[str, Sequence[int]]) -> str:
+    """Why `keep` cannot be had by removing channels, or "" where that gives what masking them gives."""
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.randn((2, *example.shape[1:]), generator=generator).to(example)
+    try:
+        with torch.no_grad():
+            masked = mask(network, example, keep)(probe)
+            smaller = remove(network, example, keep)(probe)
+    except Exception:  # whatever a wrongly cut network raises, it says the same thing
+        return "its channels are padded, sliced or reshaped in a way that torch-pruning does not follow"
+    if smaller.shape != masked.shape:
+        return "its channels are the network's output"
+    if not torch.allclose(smaller, masked, rtol=1e-3, atol=1e-4):
+        return "without its channels the network computes something else than with them masked"
+    return ""

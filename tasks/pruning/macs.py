@@ -1,0 +1,84 @@
+"""Multiply-accumulates of a policy, counted without building anything: convolutions and linear layers, an image.
+
+Equal to `torch.utils.flop_counter` FLOPs / 2 of the network with the channels really removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from automl_ext.tasks.pruning.groups import Layer, Plan, Wires
+from automl_ext.tasks.pruning.network import PruningError
+
+__all__ = ["layer_macs", "most", "owners", "total_macs", "uniform"]
+
+Counts = Mapping[str, int]
+"""Group name -> channels that it keeps; a group that is missing keeps all."""
+
+
+def layer_macs(layer: Layer, counts: Counts) -> int:
+    """Multiply-accumulates of one layer for one image."""
+    inputs = layer.inputs - _lost(layer.reads, counts)
+    outputs = layer.outputs - _lost(layer.writes, counts)
+    if layer.depthwise:
+        inputs = 1
+    elif layer.groups > 1:
+        inputs //= layer.groups
+    return layer.kernel[0] * layer.kernel[1] * inputs * outputs * layer.places
+
+
+def total_macs(plan: Plan, counts: Counts) -> int:
+    """Multiply-accumulates of the whole network for one image."""
+    return sum(layer_macs(layer, counts) for layer in plan.layers)
+
+
+def owners(plan: Plan) -> dict[str, int]:
+    """Layer name -> index of the last group that touches it (-1: none), with whose decision its MACs are final."""
+    last = dict.fromkeys((layer.name for layer in plan.layers), -1)
+    for index, group in enumerate(plan.groups):
+        for name in (*group.writers, *group.readers):
+            last[name] = index
+    return last
+
+
+def most(plan: Plan, counts: Counts, name: str, options: range, target: float) -> int | None:
+    """The largest of `options` for group `name` with which `counts` stays within `target` MACs; None: there is none.
+
+    By bisection, since MACs grow with every count (quadratically where a layer both reads and writes the group).
+    """
+    low, high = 0, len(options)
+    while low < high:
+        middle = (low + high) // 2
+        if total_macs(plan, {**counts, name: options[middle]}) <= target:
+            low = middle + 1
+        else:
+            high = middle
+    return options[low - 1] if low else None
+
+
+def uniform(plan: Plan, options: Mapping[str, range], target: float) -> dict[str, int]:
+    """The largest common kept fraction of all groups, rounded to the nearest of `options`, within `target` MACs.
+
+    Raises PruningError where even the lowest options exceed the target.
+    """
+    points = {value / group.channels for group in plan.groups for value in options[group.name]}
+    points |= {(value - 0.5 * options[group.name].step) / group.channels
+               for group in plan.groups for value in options[group.name]}  # fmt: skip
+    best = None
+    for fraction in sorted(points):
+        counts = {group.name: _nearest(options[group.name], fraction * group.channels) for group in plan.groups}
+        if total_macs(plan, counts) > target:
+            break
+        best = counts
+    if best is None:
+        raise PruningError(f"no uniform policy stays within {target:.0f} MACs")
+    return best
+
+
+def _nearest(options: range, value: float) -> int:
+    return min(options, key=lambda option: (abs(option - value), -option))
+
+
+def _lost(wires: Mapping[str, Wires], counts: Counts) -> int:
+    """Channels lost: as many as a channel of the group takes, times the channels that the group loses."""
+    return sum(len(own[0]) * (len(own) - counts.get(name, len(own))) for name, own in wires.items())

@@ -1,0 +1,79 @@
+"""Counts of kept channels -> a really smaller network, or the same network with the lost channels masked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from automl_ext.tasks.pruning.coupling import entries, full_group, group_of, trace
+from automl_ext.tasks.pruning.network import PruningError
+
+__all__ = ["Indices", "Ranking", "mask", "remaining", "remove"]
+
+Indices = Mapping[str, Sequence[int]]
+"""Group name -> channels of its root layer."""
+Ranking = Mapping[str, Sequence[int]]
+"""Group name -> its channels, the most important first."""
+
+
+def remaining(ranking: Ranking, counts: Mapping[str, int]) -> dict[str, list[int]]:
+    """Which channels each group keeps, ascending: the best `counts[group]` of its ranking.
+
+    Raises PruningError for a group without a count and for counts outside 1 ... number of channels.
+    """
+    chosen = {}
+    for name, order in ranking.items():
+        count = counts.get(name)
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= len(order):
+            raise PruningError(f"{name}: {count!r} channels cannot be kept; legal: 1 to {len(order)}")
+        chosen[name] = sorted(order[:count])
+    for name in counts.keys() - ranking.keys():
+        raise PruningError(f"{name}: no such group; legal: {', '.join(ranking)}")
+    return chosen
+
+
+def remove(network: nn.Module, example: Tensor, keep: Indices) -> nn.Module:
+    """A copy of `network` in eval mode that has only the channels `keep` of each group named; others stay whole.
+
+    example: one image (1, c, h, w). Raises PruningError where a layer would lose all its channels.
+    """
+    twin = copy.deepcopy(network).eval()
+    modules = dict(twin.named_modules())
+    graph = None
+    for name, channels in keep.items():
+        root = modules[name]
+        stay = set(channels)
+        gone = [channel for channel in range(root.weight.shape[0]) if channel not in stay]
+        if not gone:
+            continue
+        graph = graph if graph is not None else trace(twin, example)
+        group = group_of(graph, root, gone)
+        if not stay or not graph.check_pruning_group(group):
+            raise PruningError(f"{name}: a layer would lose all its channels")
+        group.prune()
+    twin.zero_grad(set_to_none=True)
+    return twin
+
+
+def mask(network: nn.Module, example: Tensor, keep: Indices) -> nn.Module:
+    """A copy of `network` in eval mode, shapes unchanged, in which the channels not in `keep` have no effect.
+
+    Zeroes what produces them and the weights of those that read them.
+    """
+    twin = copy.deepcopy(network).eval()
+    modules = dict(twin.named_modules())
+    graph = trace(twin, example)
+    with torch.no_grad():
+        for name, channels in keep.items():
+            stay = set(channels)
+            for module, out, own, roots in entries(graph, full_group(graph, modules[name])):
+                gone = [index for index, root in zip(own, roots, strict=True) if root not in stay]
+                if not out:
+                    module.weight[:, gone] = 0
+                    continue
+                for parameter in module.parameters(recurse=False):
+                    parameter[gone] = 0
+    return twin

@@ -1,0 +1,134 @@
+"""The space: how many channels each group keeps, in forward order, and AMC's Algorithm 1 as its `narrow`.
+
+He, Lin, Liu, Wang, Li, Han: "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", ECCV 2018,
+arXiv 1802.03494. Differs from the paper:
+
+1. A decision is a group of coupled layers and the number of channels that it keeps, not a layer's sparsity ratio. The
+   group's channels are outputs of its writers; AMC decides on the inputs of its readers, which are the same channels.
+2. The upper bound tests whole channel counts against the exact MACs, so that a group that a layer both reads and
+   writes (a residual stream, quadratic in its count) is bounded as exactly as any other, and rounding cannot break
+   the budget afterwards.
+3. The lower bound is an option and may be a single channel (AMC: 0.2 of the channels).
+4. Layer sizes in the state are those of the group's first layer; its MACs are those of the layers that become final
+   with the decision. A feature that is constant over the groups is 0. a_{t-1} is the kept share, 1 at the start, as in
+   the released code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from automl_ext.space import Decision, Integer, Space, Value, Walk
+from automl_ext.tasks.pruning.groups import Group, Plan
+from automl_ext.tasks.pruning.macs import layer_macs, most, owners, total_macs
+from automl_ext.tasks.pruning.network import PruningError
+
+__all__ = ["FEATURES", "Ledger", "Observer", "keep_space", "options"]
+
+FEATURES = ("t", "n", "c", "h", "w", "stride", "k", "macs", "reduced", "rest", "before")
+"""AMC's state, in its order."""
+
+
+def options(plan: Plan, round_to: int, low: float) -> dict[str, range]:
+    """Legal counts by group: multiples of `round_to` from `low` up; only the full count where a group is smaller.
+
+    low: at least 1: a count; below 1: a share of the group's channels, rounded up. Raises PruningError.
+    """
+    if round_to < 1:
+        raise PruningError(f"round_to must be at least 1, not {round_to}")
+    if not 0 < low < math.inf:
+        raise PruningError(f"low must be a share above 0 or a count from 1 up, not {low}")
+    return {group.name: _options(group, round_to, low) for group in plan.groups}
+
+
+def _options(group: Group, round_to: int, low: float) -> range:
+    channels = group.channels
+    if channels < round_to:
+        return range(channels, channels + 1)
+    least = min(math.ceil(low * channels - 1e-9) if low < 1 else math.ceil(low), channels)
+    first = min(-(-max(least, 1) // round_to), channels // round_to) * round_to
+    return range(first, channels + 1, round_to)
+
+
+def keep_space(plan: Plan, legal: Mapping[str, range], target: float) -> Space:
+    """The space of counts whose MACs stay within `target`, by Algorithm 1: undecided groups stand at their least.
+
+    Raises PruningError, saying the reachable minimum, where no policy stays within it.
+    """
+    least = {name: counts[0] for name, counts in legal.items()}
+    dense = total_macs(plan, {})
+    if total_macs(plan, least) > target:
+        minimum = total_macs(plan, least) / dense
+        raise PruningError(
+            f"macs_kept {target / dense:.4g} cannot be reached: with every group at its least, {minimum:.4g} remain"
+        )
+
+    def narrow(path: str, decision: Decision, made: Mapping[str, Value]) -> Decision:
+        assert isinstance(decision, Integer)
+        counts: dict[str, Any] = {**least, **made}
+        high = most(plan, counts, path, legal[path], target)
+        return decision if high is None else decision.within(decision.low, high)
+
+    decisions = [Integer(name, counts[0], counts[-1], counts.step) for name, counts in legal.items()]
+    return Space(*decisions, narrow=narrow)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where the dense network's MACs are when it is the turn of one group; the four add up to all of them.
+
+    reduced, kept: removed from and left in the layers that are final; own: dense MACs of the layers that become final
+    with this decision; rest: dense MACs of those after.
+    """
+
+    reduced: int
+    kept: int
+    own: int
+    rest: int
+
+
+class Observer:
+    """AMC's state of an unfinished walk: (11,) in [0, 1], see FEATURES."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._owners = owners(plan)
+        self._total = total_macs(plan, {})
+        self._index = {group.name: index for index, group in enumerate(plan.groups)}
+        table = []
+        for index, group in enumerate(plan.groups):
+            layer = plan.layer(group.name)
+            sizes = [layer.outputs, layer.inputs, *layer.size, layer.stride, layer.kernel[0]]
+            table.append([index, *sizes, self._own(index)])
+        columns = np.array(table, dtype=np.float64)
+        span = np.ptp(columns, axis=0)
+        self._static = (columns - columns.min(axis=0)) / np.where(span > 0, span, 1.0)
+
+    def ledger(self, path: str, made: Mapping[str, Any]) -> Ledger:
+        """The MACs when group `path` is to be decided and `made` has been."""
+        here = self._index[path]
+        final = [layer for layer in self.plan.layers if self._owners[layer.name] < here]
+        kept = sum(layer_macs(layer, made) for layer in final)
+        reduced = sum(layer_macs(layer, {}) for layer in final) - kept
+        own = self._own(here)
+        return Ledger(reduced, kept, own, self._total - reduced - kept - own)
+
+    def __call__(self, walk: Walk) -> NDArray[np.float32]:
+        made: dict[str, Any] = walk.candidate
+        index = self._index[walk.path]
+        ledger = self.ledger(walk.path, made)
+        before = 1.0
+        if index:
+            group = self.plan.groups[index - 1]
+            before = made[group.name] / group.channels
+        moving = [ledger.reduced / self._total, ledger.rest / self._total, before]
+        return np.concatenate([self._static[index], moving]).astype(np.float32)
+
+    def _own(self, index: int) -> int:
+        return sum(layer_macs(layer, {}) for layer in self.plan.layers if self._owners[layer.name] == index)
