@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +23,7 @@ from automl_ext.progress import Progress, Silent
 from automl_ext.registry import check_options, make, searcher_class
 from automl_ext.run import Run, RunError
 from automl_ext.searcher import Proposal, Searcher, Target, Trial, job_seed, stream
+from automl_ext.worker import one_thread
 
 __all__ = ["Interrupted", "RunError", "search", "start"]
 
@@ -83,7 +83,7 @@ def search(
     config = run.config
     env = env if env is not None else build_env(config)
     searcher = searcher if searcher is not None else build_searcher(config.searcher, env.target, config.seed)
-    _one_thread()
+    one_thread()
     run.describe(
         objectives=[vars(objective) for objective in env.objectives],
         measured=sorted({*env.measured, *(objective.name for objective in env.objectives if objective.measured)}),
@@ -94,8 +94,8 @@ def search(
         progress.start(run)
         stack.callback(progress.close)
         halt = stack.enter_context(Halt(config.wall_time, config.executor.grace))
+        payload = _description(config)
         executor = executor or build_executor(config.executor, env)
-        payload = {"env": {"id": config.env.id, "options": config.env.options}, "path": [str(Path.cwd())]}
         crew = Crew(env, executor, progress, halt, payload)
         try:
             _play(run, crew, searcher)
@@ -122,13 +122,9 @@ def _play(run: Run, crew: Crew, searcher: Searcher) -> None:
     _export(run, crew)
 
 
-def _one_thread() -> None:
-    """One thread in the driver too: another number of threads gives other sums."""
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+def _description(config: Config) -> dict[str, Any]:
+    """How a worker builds the environment, and where it finds the user's modules."""
+    return {"env": {"id": config.env.id, "options": config.env.options}, "path": [str(Path.cwd())]}
 
 
 def _call(crew: Crew, call: str, folder: Path, jobs: Sequence[Job] = ()) -> None:
@@ -226,8 +222,8 @@ def export_trial(run: Run, number: int, folder: Path, progress: Progress | None 
     if trial.error is not None:
         raise RunError(f"{run.folder}: trial {number} failed ({trial.error.kind}); only a trial with metrics exports")
     env = build_env(run.config)
-    executor = build_executor(run.config.executor.model_copy(update={"workers": 1}), None)
-    payload = {"env": {"id": run.config.env.id, "options": run.config.env.options}, "path": [str(Path.cwd())]}
+    payload = _description(run.config)
+    executor = build_executor(run.config.executor.model_copy(update={"workers": 1}), env)
     try:
         with Halt() as halt:
             export(run, Crew(env, executor, progress or Silent(), halt, payload), trial, folder)

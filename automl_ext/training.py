@@ -71,7 +71,7 @@ class Trained:
 
 
 def accuracy(network: nn.Module, split: Split, data: Data, device: torch.device, batch: int = 512) -> float:
-    """Share of labels (of pixels, for masks) whose class has the largest output, in [0, 1]. Leaves the mode as it was."""
+    """Share of labels (of pixels, for masks) whose class has the largest output, in [0, 1]. Keeps the mode."""
     right = torch.zeros((), dtype=torch.int64, device=device)
     with mode(network, training=False), torch.inference_mode():
         for image, label in zip(split.image.split(batch), split.label.split(batch), strict=True):
@@ -113,7 +113,7 @@ def train(
             done += 1
             if not math.isfinite(mean_loss):
                 raise FloatingPointError(f"the loss is {mean_loss} in epoch {done}")
-            stop = report is not None and report(done, metric(network, data.val, data, device))
+            stop = report is not None and bool(report(done, metric(network, data.val, data, device)))
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return Trained(done, mean_loss, stop)
 

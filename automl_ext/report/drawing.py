@@ -39,12 +39,12 @@ _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "card"} | {
 
 
 @contextmanager
-def canvas(name: str, width: float = 5.0, height: float = 3.3) -> Iterator[tuple[Figure, Axes]]:
+def canvas(name: str, width: float = 4.6, height: float = 3.1) -> Iterator[tuple[Figure, Axes]]:
     """A figure with one pair of axes in the house style; sizes in inches. `name` makes its ids unique on a page."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {
         "svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False, "font.size": 9.5,
         "font.family": "sans-serif", "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK,
         "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK,

@@ -1,4 +1,4 @@
-"""The figures of a report, each an inline SVG with the words that belong under it; None where there is nothing to show."""
+"""The figures of a report: an inline SVG each and the words under it; None where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from automl_ext.report.display import Column, column, cost, count, text
 from automl_ext.report.drawing import DASHES, INK, MARKERS, MUTED, SERIES, canvas, inline, legend, named, thinned
@@ -31,6 +32,8 @@ class Figure:
 
 def progress(story: Story, baselines: Mapping[str, Story], searcher: str) -> Figure | None:
     """Best value so far of the primary objective over the evaluations, the search against each baseline."""
+    from matplotlib.ticker import MaxNLocator
+
     curves = {named(searcher): story.best_so_far()}
     curves |= {named(f"{name} (baseline)"): part.best_so_far() for name, part in list(baselines.items())[:6]}
     curves = {name: curve for name, curve in curves.items() if not np.isnan(curve).all()}
@@ -46,7 +49,7 @@ def progress(story: Story, baselines: Mapping[str, Story], searcher: str) -> Fig
             axes.plot(x[-1:], y[-1:] * shown.factor, MARKERS[index], color=SERIES[index], markersize=5, zorder=6)
         axes.set_xlabel("evaluations (failed ones included)")
         axes.set_ylabel(f"best {shown.heading} so far")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
         legend(axes, 2)
         words = ", ".join(f"{name} {shown.quantity(_last(curve))}" for name, curve in curves.items())
         svg = inline(figure, "progress", f"Best {shown.label} so far: {words}")
@@ -80,7 +83,9 @@ def trade_off(story: Story, rows: Sequence[Row]) -> Figure | None:
         axes.set_xlabel(x_shown.heading)
         axes.set_ylabel(y_shown.heading)
         legend(axes, 3)
-        svg = inline(figure, "trade-off", f"{y_shown.label} against {x_shown.label}, {count(len(points), 'evaluation')}")
+        svg = inline(
+            figure, "trade-off", f"{y_shown.label} against {x_shown.label}, {count(len(points), 'evaluation')}"
+        )
     said = [f"{column(name).label} {'up' if goals.get(name, way) == 'max' else 'down'}"
             for name, way in ((y_name, "max"), (x_name, "min"))]  # fmt: skip
     caption = f"{count(len(points), 'search evaluation')}; better is {' and '.join(said)}. "
@@ -104,13 +109,17 @@ def decisions(found: Importance) -> Figure | None:
         axes.set_xlim(left=0)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("drop of R² when shuffled")
-        svg = inline(figure, "decisions", "Importance of decisions: " + ", ".join(f"{p} {m:.2f}" for p, m, _ in rows[::-1]))
+        words = ", ".join(f"{path} {mean:.2f}" for path, mean, _ in rows[::-1])
+        svg = inline(figure, "decisions", f"Importance of decisions: {words}")
     more = len(found.slots) - len(rows)
     caption = (
-        f"Permutation importance of a random forest that predicts the objective's rank from the decisions: R² {found.r2:.2f} "
-        f"on held-out candidates (5 folds, {count(found.candidates, 'candidate')}). Whiskers: deviation over folds."
+        "Permutation importance of a random forest that predicts the objective's rank from the decisions: "
+        f"R² {found.r2:.2f} on held-out candidates (5 folds, {count(found.candidates, 'candidate')}). "
+        "Whiskers: deviation over folds."
     )
-    return Figure("Which decisions matter", svg, caption + (f" {more} less important ones are left out." if more else ""))
+    return Figure(
+        "Which decisions matter", svg, caption + (f" {more} less important ones are left out." if more else "")
+    )
 
 
 def finalists(rows: Sequence[Row], metric: str | None) -> Figure | None:
@@ -119,12 +128,13 @@ def finalists(rows: Sequence[Row], metric: str | None) -> Figure | None:
     if len(shown_rows) < 2 or metric is None:
         return None
     shown = column(metric, [value for row in shown_rows for value in row.values[metric]])
-    colours = {"searched": SERIES[0], "baseline": SERIES[1]}
+    looks = {"searched": (SERIES[0], "o"), "baseline": (SERIES[1], "s")}
     with canvas("finalists", height=max(1.6, 0.75 + 0.26 * len(shown_rows))) as (figure, axes):
         for place, row in enumerate(shown_rows):
-            colour, marker = colours.get(row.role, INK), MARKERS[("searched", "baseline").index(row.role) if row.role in colours else 2]
+            colour, marker = looks.get(row.role, (INK, "^"))
             values = np.array(row.values[metric][:200]) * shown.factor
-            axes.plot(values, np.full(len(values), place), marker, color=colour, alpha=0.55, markersize=5, markeredgewidth=0)
+            level = np.full(len(values), place)
+            axes.plot(values, level, marker, color=colour, alpha=0.55, markersize=5, markeredgewidth=0)
             axes.plot([values.mean()] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=2.4)
         axes.set_yticks(range(len(shown_rows)), [named(title(row.role, row.name)) for row in shown_rows])
         axes.set_ylim(-0.6, len(shown_rows) - 0.4)
@@ -134,7 +144,7 @@ def finalists(rows: Sequence[Row], metric: str | None) -> Figure | None:
         svg = inline(figure, "finalists", f"{shown.label}: {words}")
     repeats = sorted({row.repeats for row in shown_rows})
     each = f"{repeats[0]}" if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
-    caption = f"{shown.label} of each finalist: one dot a repeat ({each}), the bar is the mean."
+    caption = f"Each finalist's {shown.label}: one dot a repeat ({each}), the bar is the mean."
     return Figure("Finalists beside baselines and references", svg, caption)
 
 
@@ -166,7 +176,8 @@ def _pair(story: Story) -> tuple[str, str] | None:
         return names[1], names[0]
     if not names:
         return None
-    costs = [name for name in story.values if cost(name) is not None and name != names[0] and _varies(story.column(name))]
+    others = (name for name in story.values if cost(name) is not None and name != names[0])
+    costs = [name for name in others if _varies(story.column(name))]
     return (min(costs, key=lambda name: cost(name) or 0), names[0]) if costs else None
 
 
@@ -175,8 +186,8 @@ def _varies(values: Numbers) -> bool:
     return len(known) > 1 and float(np.ptp(known)) > 1e-3 * float(np.abs(known).max())
 
 
-def _non_dominated(points: Numbers, goals: Sequence[str]) -> NDArrayBool:
-    from moocore import is_nondominated
+def _non_dominated(points: Numbers, goals: Sequence[str]) -> NDArray[np.bool_]:
+    from moocore import is_nondominated  # type: ignore[import-untyped]
 
     return np.asarray(is_nondominated(points, maximise=[goal == "max" for goal in goals]), dtype=bool)
 
@@ -189,8 +200,8 @@ def _mark_rows(axes: Axes, rows: Sequence[Row], x_name: str, y_name: str, scale:
         if x is None or y is None:
             continue
         at, stage = (x * scale[0], y * scale[1]), row.stage
-        colour, marker, size = (SERIES[1], "*", 11) if row.chosen else (INK, "^", 6)
-        axes.plot([at[0]], [at[1]], marker, color=colour, markersize=size, zorder=7)
+        colour, marker, size = (SERIES[0], "*", 12) if row.chosen else (INK, "^", 6)
+        axes.plot([at[0]], [at[1]], marker, color=colour, markeredgecolor=INK, markersize=size, zorder=7)
         axes.annotate(named(row.name, 18), at, xytext=(6, 4), textcoords="offset points", fontsize=8.5)
     return stage
 
@@ -199,11 +210,9 @@ def _even(points: Numbers, most: int) -> Numbers:
     """At most `most` of the rows, evenly spaced."""
     if len(points) <= most:
         return points
-    return points[np.unique(np.linspace(0, len(points) - 1, most).astype(int))]
+    places = np.unique(np.linspace(0, len(points) - 1, most).astype(int))
+    return np.asarray(points[places])
 
 
 def _last(curve: Numbers) -> float:
     return float(curve[~np.isnan(curve)][-1])
-
-
-NDArrayBool = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]

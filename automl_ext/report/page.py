@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from automl_ext.report import figures
-from automl_ext.report.display import column, count, duration, text
+from automl_ext.report.display import NOTHING, column, count, duration, text
 from automl_ext.report.importance import TRUST, Importance, importance
 from automl_ext.report.reading import Story, outcome, read, wall_seconds
 from automl_ext.report.tables import Row, cell, final_rows, metric_order, title
@@ -22,6 +22,7 @@ from automl_ext.report.verdict import judge, warnings
 if TYPE_CHECKING:
     from automl_ext.run import Run
 
+_ARXIV = re.compile(r"[a-z.-]{0,20}/?\d{4,7}(\.\d{4,5})?(v\d+)?")
 _PICTURE_BYTES, _PICTURES_BYTES = 400_000, 2_400_000
 _ROWS, _DECISIONS, _CONFIG, _LINES = 60, 300, 30_000, 40
 
@@ -99,8 +100,11 @@ def pictures(folder: Path) -> Iterator[dict[str, str]]:
 
 def _status(how: str) -> tuple[str, str]:
     """(word, kind) of the badge."""
-    kinds = {"finished": "good", "running": "busy", "interrupted": "poor", "killed": "poor", "not started": "busy"}
-    return (how, kinds[how]) if how in kinds else ("stopped by an error", "poor")
+    if how in ("running", "not started"):
+        return how, "busy"
+    if how == "finished":
+        return how, "good"
+    return {"interrupted": how, "killed": "ended without notice"}.get(how, "stopped by an error"), "poor"
 
 
 def _facts(run: Run, story: Story) -> list[tuple[str, str]]:
@@ -117,10 +121,10 @@ def _facts(run: Run, story: Story) -> list[tuple[str, str]]:
         ("Trials", trials),
         ("Evaluation time", duration(story.seconds)),
         ("Wall time", duration(wall_seconds(run))),
-        ("Started", text(run.manifest.get("created", "–"), 40).replace("T", " ").replace("+00:00", " UTC")),
+        ("Started", re.sub(r"T(\d\d:\d\d):\d\d\+00:00$", r" \1 UTC", text(run.manifest.get("created", NOTHING), 40))),
     ]
-    goals = [f"{column(objective.name).heading} {objective.goal}" for objective in story.objectives]
-    return [*facts, ("Objectives" if len(goals) > 1 else "Objective", ", ".join(goals) or "–")]
+    goals = [f"{objective.goal}imise {column(objective.name).label}" for objective in story.objectives]
+    return [*facts, ("Objectives" if len(goals) > 1 else "Objective", ", ".join(goals) or NOTHING)]
 
 
 def _table(rows: Sequence[Row], story: Story) -> dict[str, Any] | None:
@@ -142,9 +146,9 @@ def _table(rows: Sequence[Row], story: Story) -> dict[str, Any] | None:
         lines.append({"title": title(row.role, row.name), "chosen": row.chosen, "cells": cells, "remark": remark})
     repeats = max(row.repeats for row in rows)
     stage = text(rows[0].stage, 20)
-    note = f"Values of stage {stage}, test metrics of the test stage." if stage != "search" else (
-        "Values of the search itself: no final stage has finished."
-    )
+    note = f"Values of stage {stage}, test metrics of the test stage."
+    if stage == "search":
+        note = "Values of the search itself: no final stage has finished."
     if repeats > 1:
         note += f" Mean of up to {repeats} repeats ± half of their range."
     more = f" {len(rows) - _ROWS} further rows are left out." if len(rows) > _ROWS else ""
@@ -158,9 +162,9 @@ def _doubt(found: Importance, story: Story) -> str:
     if found.reason:
         return f"Not estimated: {found.reason}" if story.whole else ""
     return (
-        f"Not shown: a random forest explains the objective too poorly for its importances to be trusted (R² {found.r2:.2f} on "
-        f"held-out candidates, {count(found.candidates, 'candidate')}; at least {TRUST} is asked for). The objective may "
-        "be noisy, or depend on decisions jointly."
+        "Not shown: a random forest explains the objective too poorly for its importances to be trusted "
+        f"(R² {found.r2:.2f} on held-out candidates, {count(found.candidates, 'candidate')}; at least {TRUST} is asked "
+        "for). The objective may be noisy, or depend on decisions jointly."
     )
 
 
@@ -204,7 +208,7 @@ def _paper(run: Run) -> dict[str, Any] | None:
         "title": text(paper.title, 300),
         "by": ", ".join(part for part in (text(authors, 300), str(paper.year or "")) if part),
         "arxiv": text(arxiv, 60),
-        "link": f"https://arxiv.org/abs/{arxiv}" if re.fullmatch(r"[A-Za-z.-]{0,20}/?\d{4,7}(\.\d{4,5})?(v\d+)?", arxiv) else "",
+        "link": f"https://arxiv.org/abs/{arxiv}" if _ARXIV.fullmatch(arxiv) else "",
         "deviations": [text(deviation, 600) for deviation in paper.deviations or ()],
     }
 

@@ -80,8 +80,8 @@ def printable(table: Sequence[dict[str, object]]) -> tuple[list[str], list[list[
 
 
 def cell(shown: Column, mean: object, spread: object) -> str:
-    """"96.1 ± 0.3"."""
-    return shown.number(mean) + (f" ± {shown.number(spread)}" if isinstance(spread, float) else "")
+    """Such as "96.1 ± 0.3"; a spread of exactly 0 is left out."""
+    return shown.number(mean) + (f" ± {shown.number(spread)}" if isinstance(spread, float) and spread > 0 else "")
 
 
 def title(role: str, name: str) -> str:

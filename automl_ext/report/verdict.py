@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from automl_ext.config import Config
 
 Standing = Literal["ahead", "level", "behind", "unknown"]
+_SIDES: dict[Standing, str] = {"ahead": "Ahead of", "level": "Level with", "behind": "Behind"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def judge(rows: Sequence[Row], story: Story, baselines: Mapping[str, Story]) -> 
         return Verdict(_nothing(story))
     shown = column(metric or "", [row.mean(metric) for row in rows])
     price = price_metric(rows, story)
-    sides: dict[Standing, list[str]] = {"ahead": [], "level": [], "behind": []}
+    sides: dict[Standing, list[str]] = {standing: [] for standing in _SIDES}
     standings: list[Standing] = []
     for row in rows:
         if row.role == "searched" or row.mean(metric) is None:
@@ -47,11 +48,11 @@ def judge(rows: Sequence[Row], story: Story, baselines: Mapping[str, Story]) -> 
             standings.append(standing)
     sentence = f"The search found {shown.quantity(chosen.mean(metric))} {shown.label}{_price(chosen, rows, price)}"
     sentence += "." if any(sides.values()) else "; nothing stands beside it to compare."
-    for standing, start in (("ahead", "Ahead of"), ("level", "Level with"), ("behind", "Behind")):
-        if sides[standing]:  # type: ignore[index]
-            sentence += f" {start} {_listed(sides[standing])}."  # type: ignore[index]
-    worst: Standing = next((s for s in ("behind", "level", "ahead") if s in standings), "unknown")  # type: ignore[misc]
-    return Verdict(sentence, worst, metric)
+    for standing, start in _SIDES.items():
+        if sides[standing]:
+            sentence += f" {start} {_listed(sides[standing])}."
+    unfavourable = [standing for standing in reversed(_SIDES) if standing in standings]
+    return Verdict(sentence, unfavourable[0] if unfavourable else "unknown", metric)
 
 
 def compare(left: Row, right: Row, metric: str | None, goal: str) -> Standing:
@@ -81,13 +82,13 @@ def warnings(
 ) -> list[str]:
     """Plain sentences on what weakens the result."""
     said: list[str] = []
-    if outcome in ("running", "killed", "interrupted", "not started"):
-        how = {"running": "is still running", "not started": "has not started"}.get(outcome, f"was {outcome}")
-        said.append(f"The run {how}: the numbers are those of the {count(story.searched, 'trial')} so far.")
+    how = {"running": "is still running", "interrupted": "was interrupted", "killed": "ended without notice"}.get(outcome)
+    if how:
+        said.append(f"The run {how}: this is what {count(story.searched, 'trial')} of the search gave so far.")
     elif outcome.startswith("failed"):
         said.append(f"The run stopped with an error: {text(outcome.removeprefix('failed: '), 300)}")
-    if story.failure_count and story.searched and story.failed >= 0.1 * story.searched:
-        said.append(f"{story.failed:,} of {count(story.searched, 'trial')} of the search failed.")
+    if story.searched and 0.1 * story.searched <= story.failed < story.searched:
+        said.append(f"{story.failed:,} of {count(story.searched, 'search trial')} failed.")
     if story.whole:
         said += _comparison(rows, story, baselines)
         said += _limits(rows, story)
@@ -151,14 +152,13 @@ def _nothing(story: Story) -> str:
     if not story.searched:
         return "No trial has finished yet."
     if story.failed == story.searched:
-        return f"All {count(story.searched, 'trial')} failed; there is no result." if story.searched > 1 else (
-            "The only trial failed; there is no result."
-        )
+        who = "The only trial" if story.searched == 1 else f"All {count(story.searched, 'trial')}"
+        return f"{who} failed; there is no result."
     return f"No result among {count(story.searched, 'trial')}."
 
 
 def _price(chosen: Row, rows: Sequence[Row], price: str | None) -> str:
-    """" at 50 % of the MACs of dense", " at 2.4 M MACs" or nothing."""
+    """Such as " at 50 % of the MACs of dense", " at 2.4 M MACs" or nothing."""
     value = chosen.mean(price)
     if price is None or value is None:
         return ""
@@ -174,7 +174,7 @@ def _price(chosen: Row, rows: Sequence[Row], price: str | None) -> str:
 def _rival(
     row: Row, chosen: Row, shown: Column, price: str | None, story: Story, baselines: Mapping[str, Story]
 ) -> str:
-    """"random at the same budget (95.8 %)", "dense (97.9 % at 2.0 times the MACs)"."""
+    """Such as "random at the same budget (95.8 %)", "dense (97.9 % at 2.0 times the MACs)"."""
     name, remark = text(row.name, 40), shown.quantity(row.mean(shown.name))
     if row.role == "baseline" and row.name in baselines:
         trials = baselines[row.name].searched

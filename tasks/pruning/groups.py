@@ -18,7 +18,7 @@ from automl_ext.tasks.pruning.coupling import Entry, entries, full_group, trace
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prune import Indices, mask, remove
 
-__all__ = ["Group", "Layer", "Plan", "inspect", "rank"]
+__all__ = ["Group", "Layer", "Plan", "inspect"]
 
 Wires = tuple[tuple[int, ...], ...]
 
@@ -99,26 +99,6 @@ def inspect(network: nn.Module, example: Tensor) -> Plan:
         raise PruningError(f"the network has nothing to prune ({reasons})")
     groups = tuple(_wire(name, layers, entries(graph, coupled[name]), names) for name in sound)
     return Plan(tuple(layers.values()), groups, skipped)
-
-
-def rank(network: nn.Module, example: Tensor, plan: Plan) -> dict[str, list[int]]:
-    """Channels of each group, the most important first, by the summed L1 norm of their weights in all members.
-
-    Members that write and members that read count alike; normalisations do not. Ties: the earlier channel first.
-    """
-    twin = copy.deepcopy(network).eval()
-    graph = trace(twin, example)
-    modules = dict(twin.named_modules())
-    ranking = {}
-    for group in plan.groups:
-        score = torch.zeros(group.channels, dtype=torch.float64)
-        for module, out, own, roots in entries(graph, full_group(graph, modules[group.name])):
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                weight = module.weight.detach().double().cpu().abs()
-                norm = weight.flatten(1).sum(1) if out else weight.transpose(0, 1).flatten(1).sum(1)
-                score.index_add_(0, torch.tensor(roots), norm[own])
-        ranking[group.name] = [int(index) for index in torch.argsort(score, descending=True, stable=True)]
-    return ranking
 
 
 def _left(channels: int, wires: Mapping[str, Wires], keep: Indices) -> list[int]:

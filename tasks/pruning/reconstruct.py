@@ -1,7 +1,12 @@
 """Least-squares reconstruction: weights of a pruned network that give the dense network's feature maps back.
 
-One pass over calibration images. Where it reaches a layer, the layer's weights and bias are solved from the inputs
-that the pruned network really has there and the dense network's outputs, at a few random points of each map.
+sequential: one pass over calibration images. Where it reaches a layer, the layer's weights and bias are solved from
+the inputs that the pruned network really has there and the dense network's outputs, at a few random points of each
+map (He, Zhang, Sun: "Channel Pruning for Accelerating Very Deep Neural Networks", ICCV 2017, arXiv 1707.06168).
+gram: the same from the dense network's inputs, whose Gram matrices were made beforehand: no pass at all.
+
+Weights are pulled towards the pruned ones by a little ridge, so that the squared error on the calibration points is
+never larger than without reconstruction. Grouped and depthwise convolutions stay as they are.
 """
 
 from __future__ import annotations
@@ -12,138 +17,121 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 
+from automl_ext.tasks.pruning.calibration import Dense, Grams, patches, sampled, solvable
 from automl_ext.tasks.pruning.flow import Flow, run
-from automl_ext.tasks.pruning.groups import Layer, Plan
+from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.prune import Indices
 
-__all__ = ["Dense", "Settings", "observe", "reconstruct"]
+__all__ = ["reconstruct", "reconstruct_by_gram", "reestimate_norms", "solve"]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """refit: which layers are solved: those that read pruned channels ("readers"), those that come before a reader too
-    ("writers"), or every convolution ("all"). ridge: pull towards the pruned weights, in shares of the mean input
-    power. sums: let layers that end in a sum make up for what its other side lost.
+def solve(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
+    """Change of weights (f, o) that minimises the squared error plus ridge x mean input power x squared change.
+
+    gram: (f, f) of centred inputs; right: (f, o) products of centred inputs and what is missing from the outputs.
     """
-
-    points: int = 10
-    ridge: float = 1e-2
-    refit: str = "all"
-    sums: bool = True
-    linear: bool = False
-
-
-@dataclass(frozen=True)
-class Dense:
-    """What the dense network does on the calibration images.
-
-    images: (n, c, h, w) normalised; places: layer -> (n, points) flat output positions; outputs, partners: layer ->
-    (n * points, channels) the layer's outputs there, and the other side of the sum that it ends in.
-    """
-
-    images: Tensor
-    places: Mapping[str, Tensor]
-    outputs: Mapping[str, Tensor]
-    partners: Mapping[str, Tensor]
+    gram, right = gram.double(), right.double()
+    power = ridge * gram.diagonal().mean() + torch.finfo(torch.float32).tiny
+    factor, failed = torch.linalg.cholesky_ex(gram + power * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+    if int(failed):  # no ridge and dependent inputs: the least change that fits
+        return torch.linalg.pinv(gram, hermitian=True) @ right
+    return torch.cholesky_solve(right, factor)
 
 
-def observe(network: nn.Module, flow: Flow, plan: Plan, images: Tensor, points: int, generator: torch.Generator) -> Dense:
-    """Run the dense network once over `images`, drawing the points from `generator`."""
-    places: dict[str, Tensor] = {}
-    outputs: dict[str, Tensor] = {}
-    partners: dict[str, Tensor] = {}
-    layers = {layer.name: layer for layer in plan.layers}
+@dataclass
+class _Sequence:
+    """Solves layer after layer in the order of the pass. changed: whether anything differs from the dense network yet."""
 
-    def before(name: str, module: nn.Module, inputs: Tensor, values: Mapping[fx.Node, Any]) -> None:
-        layer = layers[name]
-        count = min(points, layer.places)
-        chosen = torch.rand(len(images), layer.places, generator=generator).argsort(1)[:, :count]
-        places[name] = chosen.to(images.device)
-        outputs[name] = apply(module, patches(inputs, module, places[name]))
-        if name in flow.sums:
-            partners[name] = sampled(values[flow.sums[name].partner], places[name])
+    modules: Mapping[str, nn.Module]
+    flow: Flow
+    plan: Plan
+    keep: Indices
+    dense: Dense
+    ridge: float
+    refit: bool
+    changed: bool = False
 
-    run(network, flow, images, before)
-    return Dense(images, places, outputs, partners)
-
-
-def patches(inputs: Tensor, layer: nn.Module, places: Tensor) -> Tensor:
-    """(n * points, c * k * k): what the layer sees at the output positions `places` (n, points) of `inputs`."""
-    if isinstance(layer, nn.Linear):
-        return inputs.flatten(1)
-    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = layer.kernel_size, layer.stride, layer.padding, layer.dilation
-    padded = functional.pad(inputs, (pw, pw, ph, ph)) if ph or pw else inputs
-    n, c, height, width = padded.shape
-    across = (width - dw * (kw - 1) - 1) // sw + 1
-    top, left = places // across * sh, places % across * sw
-    taps = (torch.arange(kh)[:, None] * dh * width + torch.arange(kw)[None, :] * dw).flatten()
-    flat = (top * width + left)[:, :, None] + taps.to(places.device)
-    index = flat.flatten(1)[:, None, :].expand(n, c, -1)
-    picked = padded.flatten(2).gather(2, index)
-    return picked.view(n, c, places.shape[1], kh * kw).permute(0, 2, 1, 3).reshape(n * places.shape[1], c * kh * kw)
-
-
-def apply(layer: nn.Module, rows: Tensor) -> Tensor:
-    return functional.linear(rows, layer.weight.flatten(1), layer.bias)
-
-
-def sampled(maps: Tensor, places: Tensor) -> Tensor:
-    """(n * points, c) values of `maps` (n, c, h, w) at flat positions."""
-    n, c = maps.shape[:2]
-    picked = maps.flatten(2).gather(2, places[:, None, :].expand(n, c, -1))
-    return picked.permute(0, 2, 1).reshape(-1, c)
-
-
-def solve(rows: Tensor, wanted: Tensor, weight: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """Weights (o, f) and bias (o,) that fit `wanted` (m, o) from `rows` (m, f), pulled towards `weight`."""
-    mean_in, mean_out = rows.mean(0), wanted.mean(0)
-    centred = rows - mean_in
-    missing = wanted - mean_out - centred @ weight.T
-    gram = (centred.T @ centred).double()
-    right = (centred.T @ missing).double()
-    strength = ridge * float(gram.diagonal().mean()) + 1e-12
-    gram.diagonal().add_(strength)
-    change = torch.linalg.solve(gram, right) if gram.shape[0] == 0 else torch.cholesky_solve(right, torch.linalg.cholesky(gram))
-    fitted = weight + change.T.to(weight)
-    return fitted, mean_out - fitted @ mean_in
-
-
-def reconstruct(smaller: nn.Module, flow: Flow, plan: Plan, keep: Indices, dense: Dense, settings: Settings) -> None:
-    """Solve the layers of `smaller` (the dense network with only `keep` left) in place."""
-    layers = {layer.name: layer for layer in plan.layers}
-    modules = dict(smaller.named_modules())
-    changed = False
-
-    def before(name: str, module: nn.Module, inputs: Tensor, values: Mapping[fx.Node, Any]) -> None:
-        nonlocal changed
-        layer = layers[name]
-        chosen = bool(layer.reads) or settings.refit == "all" or (settings.refit == "writers" and bool(layer.writes))
-        if isinstance(module, nn.Linear):
-            chosen = settings.linear
-        if layer.groups > 1 or not chosen or not (changed or layer.reads):
+    def __call__(self, name: str, module: nn.Module, inputs: Tensor, values: Mapping[fx.Node, Any]) -> None:
+        layer = self.plan.layer(name)
+        cut = len(layer.kept_inputs(self.keep)) < layer.inputs
+        if not solvable(module, inputs) or not (cut or (self.refit and self.changed)):
+            self.changed |= cut
             return
-        changed = True
-        outputs = layer.kept_outputs(keep)
-        wanted = dense.outputs[name][:, outputs]
-        if settings.sums and name in flow.sums:
-            wanted = wanted + owed(flow, name, modules, values, dense, outputs)
-        rows = patches(inputs, module, dense.places[name])
-        weight, bias = solve(rows, wanted, module.weight.flatten(1), settings.ridge)
-        module.weight = nn.Parameter(weight.view_as(module.weight))
-        module.bias = nn.Parameter(bias)
+        self.changed = True
+        outputs = layer.kept_outputs(self.keep)
+        wanted = self.dense.outputs[name][:, outputs] + self._owed(name, outputs, values)
+        weight = module.weight.flatten(1)  # type: ignore[operator]
+        rows = patches(inputs, module, self.dense.places[name])
+        mean_in, mean_out = rows.mean(0), wanted.mean(0)
+        rows = rows - mean_in
+        missing = wanted - mean_out - rows @ weight.T
+        fitted = weight + solve(rows.T @ rows, rows.T @ missing, self.ridge).T.to(weight)
+        put(module, fitted, mean_out - fitted @ mean_in)
 
-    run(smaller, flow, dense.images, before)
+    def _owed(self, name: str, outputs: list[int], values: Mapping[fx.Node, Any]) -> Tensor | float:
+        """What the other side of the sum that the layer ends in has lost, in units of the layer's output: (m, o)."""
+        end = self.flow.sums.get(name)
+        if end is None:
+            return 0.0
+        now = sampled(values[end.partner], self.dense.places[name])
+        lost = self.dense.partners[name][:, outputs] - now
+        if end.norm is None:
+            return lost
+        norm: Any = self.modules[end.norm]
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        usable = scale.abs() > 1e-2  # a channel that the norm all but silences cannot make up for anything
+        return torch.where(usable, lost / torch.where(usable, scale, 1.0), 0.0)
 
 
-def owed(flow, name, modules, values, dense, outputs) -> Tensor:
-    """What the other side of the sum lost, in units of this layer's output: (m, o)."""
-    sum_ = flow.sums[name]
-    lost = dense.partners[name][:, outputs] - sampled(values[sum_.partner], dense.places[name])
-    if sum_.norm is None:
-        return lost
-    norm = modules[sum_.norm]
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    usable = scale.abs() > 1e-2
-    return torch.where(usable, lost / torch.where(usable, scale, 1.0), 0.0)
+def reconstruct(
+    smaller: nn.Module, flow: Flow, plan: Plan, keep: Indices, dense: Dense, *, ridge: float, refit: bool
+) -> None:
+    """Sequential reconstruction of `smaller`, the dense network with only `keep` left, in place.
+
+    ridge: in shares of the mean input power. refit: solve the layers that keep all their inputs, too, once something
+    before them has changed: those ahead of the cut ones, and the classifier. Solved layers have a bias afterwards.
+    """
+    run(smaller, flow, dense.images, _Sequence(dict(smaller.named_modules()), flow, plan, keep, dense, ridge, refit))
+
+
+def reconstruct_by_gram(smaller: nn.Module, plan: Plan, keep: Indices, grams: Mapping[str, Grams], *, ridge: float) -> None:
+    """Reconstruction of the layers of `smaller` that lost inputs, from what the dense network sees, in place."""
+    modules = dict(smaller.named_modules())
+    for name, known in grams.items():
+        layer = plan.layer(name)
+        inputs, outputs = layer.kept_inputs(keep), layer.kept_outputs(keep)
+        if len(inputs) == layer.inputs:
+            continue
+        taps = len(known.gram) // layer.inputs
+        columns = (torch.tensor(inputs)[:, None] * taps + torch.arange(taps)).flatten().to(known.gram.device)
+        module = modules[name]
+        weight = module.weight.detach().flatten(1).double()  # type: ignore[operator]
+        among = known.gram[columns]
+        missing = among @ known.weight[outputs].T - among[:, columns] @ weight.T
+        fitted = weight + solve(among[:, columns], missing, ridge).T
+        bias = known.bias[outputs] + known.weight[outputs] @ known.mean - fitted @ known.mean[columns]
+        put(module, fitted, bias)
+
+
+def put(module: nn.Module, weight: Tensor, bias: Tensor) -> None:
+    """Give a layer new weights (o, f) and a bias (o,), which it need not have had."""
+    old: Any = module.weight
+    module.weight = nn.Parameter(weight.detach().to(old).view_as(old).contiguous())
+    module.bias = nn.Parameter(bias.detach().to(old))
+
+
+def reestimate_norms(network: nn.Module, images: Tensor, batch: int = 100) -> None:
+    """Batch-norm statistics of `network` anew, as the average over batches of `images` (n, c, h, w), in place."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    with torch.no_grad():
+        for part in images.split(batch):
+            network(part)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()

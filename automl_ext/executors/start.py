@@ -1,0 +1,77 @@
+"""Start: how worker processes come into being, for pebble's `context`.
+
+A worker needs nothing of the user's script: it gets JSON and calls a function of this package. So the script is not
+imported again, and one without a main guard does not start itself over and over.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from types import ModuleType
+from typing import Any
+
+LEFT_WITH_ZERO = 256
+
+_STARTING = threading.Lock()
+
+
+@contextmanager
+def empty_main() -> Iterator[None]:
+    """The main module looks empty in here: processes that are started do not import it."""
+    with _STARTING:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Worker:
+    """Mixed into a process class."""
+
+    def start(self) -> None:
+        with empty_main():
+            super().start()  # type: ignore[misc]
+
+    @property
+    def exitcode(self) -> int | None:
+        """As usual, but never 0: pebble overlooks workers that leave with 0 (os._exit(0)) and their tasks never end."""
+        code: int | None = super().exitcode  # type: ignore[misc]
+        return LEFT_WITH_ZERO if code == 0 else code
+
+
+class _Spawned(_Worker, SpawnProcess):
+    pass
+
+
+class _Forked(_Worker, ForkServerProcess):
+    pass
+
+
+class Spawn(SpawnContext):
+    """Fresh interpreters. `worker`: the process started last."""
+
+    worker: _Spawned | None = None
+
+    def Process(self, *args: Any, **fields: Any) -> _Spawned:  # type: ignore[override]  # noqa: N802
+        self.worker = _Spawned(*args, **fields)
+        return self.worker
+
+
+class ForkServer(ForkServerContext):
+    """Copies of one clean server process. `worker`: the process started last."""
+
+    worker: _Forked | None = None
+
+    def Process(self, *args: Any, **fields: Any) -> _Forked:  # type: ignore[override]  # noqa: N802
+        self.worker = _Forked(*args, **fields)
+        return self.worker
+
+
+Context = Spawn | ForkServer
+CONTEXTS: dict[str, type[Context]] = {"spawn": Spawn, "forkserver": ForkServer}

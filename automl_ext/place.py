@@ -1,0 +1,91 @@
+"""Place: the folder that an evaluation writes to, temporary until it succeeded, and the log of what it printed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+LOG = "log.txt"
+
+
+class Place:
+    """`<final>.part` while the evaluation runs; renamed to `final` in one step if anything is in it at the end.
+
+    final: as text, or None for an evaluation without a folder. log: where output goes, `log.txt` inside by default.
+    """
+
+    def __init__(self, final: str | None, log: Path | None = None) -> None:
+        self.final = None if final is None else Path(final)
+        self.part = None if self.final is None else self.final.with_name(self.final.name + ".part")
+        self.log = log or (None if self.part is None else self.part / LOG)
+
+    @property
+    def folder(self) -> str | None:
+        """The temporary folder as text; None where there is none."""
+        return None if self.part is None else str(self.part)
+
+    def opened(self) -> TextIO:
+        """Make the folder, without what a killed evaluation may have left, and open its log."""
+        if self.part is not None:
+            try:
+                self.part.mkdir(parents=True)
+            except FileExistsError:
+                shutil.rmtree(self.part)
+                self.part.mkdir()
+        if self.log is None:
+            return open(os.devnull, "w")
+        return self.log.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
+
+    def share(self, others: Sequence[Place]) -> None:
+        """Give others the same log: what a batch printed belongs to all of it."""
+        if self.log is not None and self.log.exists():
+            for other in others:
+                if other.log is not None:
+                    shutil.copyfile(self.log, other.log)
+
+    def settle(self, error: Mapping[str, Any] | None = None) -> None:
+        """Take the final name. With an error (a failure's fields) only the log is kept, with the traceback."""
+        if error is not None:
+            self._write_down(error)
+        if self.log is not None and self.log.exists() and not self.log.stat().st_size:
+            self.log.unlink()
+        if self.part is None or self.final is None:
+            return
+        if self.final.exists():
+            shutil.rmtree(self.final)
+        if not self.part.exists():
+            return
+        if error is not None:
+            _empty(self.part)
+        if any(self.part.iterdir()):
+            self.part.rename(self.final)
+        else:
+            self.part.rmdir()
+
+    def _write_down(self, error: Mapping[str, Any]) -> None:
+        if self.log is None or not self.log.parent.exists():
+            return
+        with self.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            text = error["traceback"] or f"{error['kind']}: {error['message']}"
+            file.write(text if text.endswith("\n") else text + "\n")
+
+
+def abandon(final: str | None, kind: str, message: str) -> None:
+    """Tidy up behind an evaluation that was killed: only its log is kept, with the reason."""
+    place = Place(final)
+    if place.part is not None and place.part.exists():
+        place.settle({"kind": kind, "message": message, "traceback": ""})
+
+
+def _empty(folder: Path) -> None:
+    """Remove everything but the log."""
+    for path in folder.iterdir():
+        if path.name == LOG:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,95 @@
+"""A policy -> a smaller network with its weights recovered -> metrics."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from automl_ext.tasks.pruning.macs import total_macs
+from automl_ext.tasks.pruning.network import PruningError
+from automl_ext.tasks.pruning.prepared import Prepared
+from automl_ext.tasks.pruning.prune import remaining, remove
+from automl_ext.tasks.pruning.reconstruct import put, reconstruct, reconstruct_by_gram, reestimate_norms
+
+__all__ = ["Recovery", "latency_ms", "restore", "size_metrics", "slim"]
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How accuracy is won back before fine-tuning; see `reconstruct.py`. recalibrate: batch-norm statistics anew."""
+
+    reconstruction: Literal["sequential", "gram", "none"]
+    refit: bool
+    ridge: float
+    recalibrate: bool
+
+
+def slim(prepared: Prepared, counts: Mapping[str, int], recovery: Recovery) -> nn.Module:
+    """The dense network with `counts` channels left in each group, in eval mode; equal to it where all are kept.
+
+    Raises PruningError for counts that are illegal, or if the smaller network does not run.
+    """
+    keep = remaining(prepared.ranking, counts)
+    smaller = remove(prepared.network, prepared.example, keep)
+    if all(len(keep[group.name]) == group.channels for group in prepared.plan.groups):
+        return smaller
+    if recovery.reconstruction == "sequential":
+        given = (prepared.flow, prepared.plan, keep, prepared.dense)
+        reconstruct(smaller, *given, ridge=recovery.ridge, refit=recovery.refit)
+    elif recovery.reconstruction == "gram":
+        reconstruct_by_gram(smaller, prepared.plan, keep, prepared.grams, ridge=recovery.ridge)
+    if recovery.recalibrate:
+        reestimate_norms(smaller, prepared.dense.images)
+    check(smaller, prepared)
+    return smaller
+
+
+def restore(prepared: Prepared, counts: Mapping[str, int], state: Mapping[str, Tensor]) -> nn.Module:
+    """The smaller network of `counts` with the stored weights `state`, which may hold biases that the dense one lacks."""
+    smaller = remove(prepared.network, prepared.example, remaining(prepared.ranking, counts))
+    for name, module in smaller.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is None and f"{name}.bias" in state:
+            put(module, module.weight.flatten(1), state[f"{name}.bias"])
+    smaller.load_state_dict(state)
+    return smaller
+
+
+def check(smaller: nn.Module, prepared: Prepared) -> None:
+    """One image forward. PruningError where the result has not the dense network's shape, or is not finite."""
+    with torch.no_grad():
+        shape = prepared.network(prepared.example).shape
+        try:
+            output = smaller(prepared.example)
+        except Exception as error:
+            line = (str(error) or type(error).__name__).splitlines()[0]
+            raise PruningError(f"the pruned network does not run: {line}") from error
+    if output.shape != shape or not bool(torch.isfinite(output).all()):
+        raise PruningError(f"the pruned network gives {tuple(output.shape)}, or numbers that are not finite")
+
+
+def size_metrics(prepared: Prepared, counts: Mapping[str, int], smaller: nn.Module) -> dict[str, float]:
+    """macs_m: millions of multiply-accumulates an image; macs_kept: share of the dense ones; params_k: thousands."""
+    macs = total_macs(prepared.plan, counts)
+    params = sum(parameter.numel() for parameter in smaller.parameters())
+    return {"macs_m": macs / 1e6, "macs_kept": macs / total_macs(prepared.plan, {}), "params_k": params / 1e3}
+
+
+def latency_ms(network: nn.Module, example: Tensor, batch: int, repeats: int = 15) -> float:
+    """Milliseconds of one forward pass of `batch` images: median of `repeats` after 3 warm-ups, on torch's threads."""
+    images = example.expand(batch, -1, -1, -1).contiguous()
+    seconds = []
+    network.eval()
+    with torch.inference_mode():
+        for _ in range(repeats + 3):
+            begin = time.perf_counter()
+            network(images)
+            if images.is_cuda:
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - begin)
+    return 1000 * statistics.median(seconds[3:])

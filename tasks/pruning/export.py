@@ -1,0 +1,170 @@
+"""A pruned network as files that need plain torch and safetensors only: `model.py`, `model.safetensors`, `recipe.json`.
+
+The source restates the traced operations of the network, whoever wrote it, with the sizes of the pruned layers.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import fx, nn
+
+from automl_ext.tasks.pruning.macs import layer_macs, total_macs
+from automl_ext.tasks.pruning.network import PruningError
+from automl_ext.tasks.pruning.prepared import Prepared, tensors
+from automl_ext.tasks.pruning.prune import remaining
+
+__all__ = ["recipe", "source", "write"]
+
+_HEAD = '''"""A pruned network: plain PyTorch, weights in model.safetensors beside this file.
+
+    from model import load
+    network = load()                      # eval mode
+    logits = network(images)              # images {shape} float32, normalised: (x / 255 - mean) / std, with
+                                          # mean = {mean}, std = {std}
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+{layers}
+
+    def put(self, path, layer):
+        *parents, name = path.split(".")
+        here = self
+        for parent in parents:
+            if parent not in here._modules:
+                here.add_module(parent, nn.Module())
+            here = here._modules[parent]
+        if isinstance(layer, nn.Module):
+            here.add_module(name, layer)
+        elif isinstance(layer, nn.Parameter):
+            here.register_parameter(name, layer)
+        else:
+            here.register_buffer(name, layer)
+
+'''
+_TAIL = '''
+
+def load(weights=Path(__file__).with_name("model.safetensors")):
+    """The network with its weights, in eval mode."""
+    network = Network()
+    network.load_state_dict(load_file(weights))
+    return network.eval()
+'''
+
+
+def write(
+    network: nn.Module,
+    prepared: Prepared,
+    counts: Mapping[str, int],
+    metrics: Mapping[str, float],
+    moments: tuple[tuple[float, ...], tuple[float, ...]],
+    folder: Path,
+) -> None:
+    """Write the three files of `network`, pruned to `counts`. moments: mean and std that inputs are normalised with.
+
+    Raises PruningError, one line, for a network with an operation or layer that cannot be written as source.
+    """
+    stored = tensors(network)
+    (folder / "model.py").write_text(source(network, tuple(prepared.example.shape[1:]), moments), encoding="utf-8")
+    save_file({name: stored[name] for name in sorted(stored)}, folder / "model.safetensors")
+    text = json.dumps(recipe(prepared, counts, metrics), indent=1)
+    (folder / "recipe.json").write_text(text + "\n", encoding="utf-8")
+
+
+def recipe(prepared: Prepared, counts: Mapping[str, int], metrics: Mapping[str, float]) -> dict[str, Any]:
+    """What was kept, as JSON: counts by group, and by layer the kept input and output channels and the MACs."""
+    plan = prepared.plan
+    keep = remaining(prepared.ranking, counts)
+    layers = {
+        layer.name: {
+            "inputs": layer.kept_inputs(keep),
+            "outputs": layer.kept_outputs(keep),
+            "macs": layer_macs(layer, counts),
+            "macs_dense": layer_macs(layer, {}),
+        }
+        for layer in plan.layers
+    }
+    groups = {
+        group.name: {"kept": counts[group.name], "channels": group.channels, "coupled": list(group.writers)}
+        for group in plan.groups
+    }
+    macs = {"macs": total_macs(plan, counts), "macs_dense": total_macs(plan, {})}
+    return {**macs, "metrics": dict(metrics), "groups": groups, "layers": layers, "not_pruned": dict(plan.skipped)}
+
+
+def source(
+    network: nn.Module, shape: tuple[int, ...], moments: tuple[tuple[float, ...], tuple[float, ...]]
+) -> str:
+    """Python source of a module that builds `network` (eval mode) and loads its weights. shape: of one image."""
+    graph = fx.Tracer().trace(network.eval())
+    for node in graph.nodes:
+        node.type = None
+    modules = dict(network.named_modules())
+    lines = []
+    for path in dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module"):
+        lines.append(f"self.put({path!r}, {_layer(path, modules[path])})")
+    parameters = dict(network.named_parameters())
+    for path in dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "get_attr"):
+        value = parameters.get(path, dict(network.named_buffers()).get(path))
+        if value is None:
+            raise PruningError(f"{path}: a constant that is no parameter or buffer cannot be exported")
+        empty = f"torch.empty({tuple(value.shape)}, dtype={value.dtype})"
+        lines.append(f"self.put({path!r}, {f'nn.Parameter({empty})' if path in parameters else empty})")
+    known = {line.split("'")[1] for line in lines}
+    for name in network.state_dict():
+        if name not in known and name.rpartition(".")[0] not in known:
+            raise PruningError(f"{name}: the network's forward pass does not use it as a layer; it cannot be exported")
+    mean, std = (tuple(round(value, 6) for value in values) for values in moments)
+    wide = "(n, " + ", ".join(str(side) for side in shape) + ")"
+    head = _HEAD.format(shape=wide, mean=mean, std=std, layers="\n".join(" " * 8 + line for line in lines))
+    return head + _forward(graph) + _TAIL
+
+
+def _forward(graph: fx.Graph) -> str:
+    """The traced operations as a method, indented. Only functions of torch and operators may occur in it."""
+    code = graph.python_code("self")
+    body = code.src.strip()
+    plain = {"torch", "inf", "nan", "NoneType", "device", "fx_pytree", "pytree"}
+    for name in code.globals.keys() - plain:
+        if re.search(rf"\b{re.escape(name)}\b", body):
+            raise PruningError(f"the network calls {name}, which cannot be written as plain torch source")
+    for name, meaning in (("device", "torch.device"), ("inf", 'float("inf")'), ("nan", 'float("nan")')):
+        body = re.sub(rf"(?<![\w.]){name}\b(?=[(,)\s])(?!\s*=)", meaning, body)
+    body = re.sub(r";  (\w+ = )+None", "", body)
+    return "\n".join(" " * 4 + line if line.strip() else "" for line in body.splitlines()) + "\n"
+
+
+def _layer(path: str, layer: nn.Module) -> str:
+    """`nn.Conv2d(3, 16, ...)`. PruningError for layers that are not torch's own, or not described by their arguments."""
+    kind = type(layer)
+    if getattr(nn, kind.__name__, None) is not kind or list(layer.children()):
+        raise PruningError(f"{path}: a layer of type {kind.__qualname__} cannot be written as plain torch source")
+    arguments = re.sub(r"=([a-z_]+)(?=,|$)", r'="\1"', layer.extra_repr())
+    if isinstance(layer, nn.Flatten):
+        arguments = f"{layer.start_dim}, {layer.end_dim}"
+    if isinstance(layer, nn.ReLU | nn.Identity | nn.Sigmoid | nn.Tanh | nn.SiLU | nn.GELU):
+        arguments = ""
+    text = f"nn.{kind.__name__}({arguments})"
+    try:
+        call = ast.parse(text, mode="eval").body
+        assert isinstance(call, ast.Call)
+        for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+            ast.literal_eval(argument)
+    except (SyntaxError, ValueError, AssertionError):
+        raise PruningError(f"{path}: {kind.__name__} does not say its arguments; it cannot be exported") from None
+    return text

@@ -1,0 +1,43 @@
+"""How many channels of each group a policy keeps, and where its MACs go, as one SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from automl_ext.tasks.pruning.groups import Plan
+from automl_ext.tasks.pruning.macs import layer_macs
+
+__all__ = ["draw"]
+
+
+def draw(plan: Plan, counts: Mapping[str, int], file: Path) -> None:
+    """Kept beside all channels a group, and MACs a layer before and after, into `file` (SVG, no outside assets)."""
+    figure = Figure(figsize=(8, 0.6 + 0.24 * (len(plan.groups) + len(plan.layers) + 6)), layout="constrained")
+    FigureCanvasSVG(figure)
+    heights = [len(plan.groups) + 2, len(plan.layers) + 2]
+    upper, lower = figure.subplots(2, 1, gridspec_kw={"height_ratios": heights})
+    names = [group.name + (f" (+{len(group.writers) - 1})" if len(group.writers) > 1 else "") for group in plan.groups]
+    dense = [group.channels for group in plan.groups]
+    kept = [counts[group.name] for group in plan.groups]
+    _bars(upper, names, dense, kept, "channels")
+    for place, (all_, left) in enumerate(zip(dense, kept, strict=True)):
+        upper.text(all_, place, f" {left} of {all_}", va="center", fontsize=8)
+    before = [layer_macs(layer, {}) / 1e6 for layer in plan.layers]
+    after = [layer_macs(layer, counts) / 1e6 for layer in plan.layers]
+    _bars(lower, [layer.name for layer in plan.layers], before, after, "million MACs an image")
+    figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def _bars(axes: object, names: list[str], dense: list[float] | list[int], kept: list[float] | list[int], unit: str) -> None:
+    axes.barh(names, dense, color="#d5dbe3", label="dense")  # type: ignore[attr-defined]
+    axes.barh(names, kept, color="#2f6f9f", label="kept")  # type: ignore[attr-defined]
+    axes.invert_yaxis()  # type: ignore[attr-defined]
+    axes.set_xlabel(unit, fontsize=8)  # type: ignore[attr-defined]
+    axes.tick_params(labelsize=8)  # type: ignore[attr-defined]
+    axes.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
+    axes.margins(x=0.12)  # type: ignore[attr-defined]
+    axes.legend(fontsize=8, frameon=False, loc="lower right")  # type: ignore[attr-defined]

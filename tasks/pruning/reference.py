@@ -1,0 +1,62 @@
+"""Hand-made policies shown beside every result: the dense network, uniform counts, global magnitude."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from automl_ext.tasks.pruning.coupling import full_group, trace
+from automl_ext.tasks.pruning.groups import Plan
+from automl_ext.tasks.pruning.macs import total_macs, uniform
+
+__all__ = ["references"]
+
+Policy = dict[str, int]
+
+
+def references(
+    network: nn.Module | None, example: Tensor, plan: Plan, legal: Mapping[str, range], target: float
+) -> dict[str, Policy]:
+    """Counts by reference. The dense one breaks the target on purpose. network: trained, or None if it is not yet:
+    then there is no magnitude to go by.
+    """
+    found = {
+        "dense": {group.name: group.channels for group in plan.groups},
+        "uniform": uniform(plan, legal, target),
+    }
+    if network is not None:
+        found["global-magnitude"] = global_magnitude(network, example, plan, legal, target)
+    return found
+
+
+def global_magnitude(
+    network: nn.Module, example: Tensor, plan: Plan, legal: Mapping[str, range], target: float
+) -> Policy:
+    """torch-pruning's MagnitudeImportance (its defaults) with one threshold over all groups, the lowest that stays
+    within `target` MACs. Counts are rounded down to the legal ones and never below their least.
+    """
+    twin = copy.deepcopy(network).eval()
+    graph = trace(twin, example)
+    modules = dict(twin.named_modules())
+    scorer = tp.importance.MagnitudeImportance()
+    with torch.no_grad():
+        scores = {group.name: scorer(full_group(graph, modules[group.name])) for group in plan.groups}
+    thresholds = torch.cat([score.flatten() for score in scores.values()]).sort().values
+    low, high = 0, len(thresholds) - 1
+    while low < high:
+        middle = (low + high) // 2
+        within = total_macs(plan, _above(scores, float(thresholds[middle]), legal)) <= target
+        low, high = (low, middle) if within else (middle + 1, high)
+    return _above(scores, float(thresholds[low]), legal)
+
+
+def _above(scores: Mapping[str, Tensor], threshold: float, legal: Mapping[str, range]) -> Policy:
+    counts = {name: int((score >= threshold).sum()) for name, score in scores.items()}
+    return {
+        name: max((option for option in legal[name] if option <= count), default=legal[name][0])
+        for name, count in counts.items()
+    }
