@@ -110,8 +110,9 @@ def draw(comparison: Comparison, path: Path) -> Path:
         group.label: [side.story.best_so_far() for side in group.sides.values() if side.story is not None]
         for group in comparison.groups
     }
-    objective = next((s.story.objectives[0] for g in comparison.groups for s in g.sides.values() if s.story), None)
-    path.write_text(comparison_figure(curves, objective.name if objective else comparison.metric), encoding="utf-8")
+    stories = [side.story for group in comparison.groups for side in group.sides.values() if side.story is not None]
+    objective = next(story.objectives[0] for story in stories if story.objectives)
+    path.write_text(comparison_figure(curves, objective.name, objective.goal), encoding="utf-8")
     return path
 
 

@@ -139,12 +139,19 @@ def _labels(first: Mapping[str, Told]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for key, run in first.items():
         twins = [other for other in first if first[other].config.name == run.config.name]
-        paths = sorted({path for twin in twins for path in flat[twin]})
+        paths = {path for twin in twins for path in flat[twin]}
         differ = [path for path in paths if len({flat[twin].get(path) for twin in twins}) > 1]
-        shown = ", ".join(f"{path}={flat[key].get(path, 'unset')}" for path in differ[:3])
-        label = text(f"{run.config.name} [{shown}]" if differ else run.config.name, 100)
-        labels[key] = label if label not in labels.values() else f"{label} #{len(labels) + 1}"
+        differ.sort(key=lambda path: (path != "searcher.name", path))
+        told: list[str] = []
+        while len({tuple(flat[twin].get(path) for path in told) for twin in twins}) < len(twins):
+            told.append(differ[len(told)])
+        shown = ", ".join(_setting(path, flat[key].get(path)) for path in told)
+        labels[key] = text(f"{run.config.name} [{shown}]" if told else run.config.name, 100)
     return labels
+
+
+def _setting(path: str, value: str | None) -> str:
+    return value or "?" if path == "searcher.name" else f"{path}={'unset' if value is None else value}"
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

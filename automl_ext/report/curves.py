@@ -6,29 +6,35 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from automl_ext.report.display import column
-from automl_ext.report.drawing import DASHES, SERIES, canvas, legend, named, standalone
+from automl_ext.report.display import column, count
+from automl_ext.report.drawing import DASHES, SERIES, canvas, count_evaluations, legend, named, standalone, view
 from automl_ext.report.reading import Numbers
 
 
-def comparison_figure(groups: Mapping[str, Sequence[Numbers]], metric: str) -> str:
-    """An SVG file of (label -> best-so-far curves, one a run); a curve counts as far as it goes."""
+def comparison_figure(groups: Mapping[str, Sequence[Numbers]], metric: str, goal: str) -> str:
+    """An SVG file of (label -> best-so-far curves, one a run); a curve counts as far as it goes.
+
+    Raises ValueError where no curve has a value.
+    """
     known = {label: [c for c in curves if not np.isnan(c).all()] for label, curves in groups.items()}
     known = {label: curves for label, curves in known.items() if curves}
     shown = column(metric, [float(c[~np.isnan(c)][-1]) for curves in known.values() for c in curves])
+    if not known:
+        raise ValueError("no run has a trial with metrics to draw")
     with canvas("compare", 6.4, 4.2) as (figure, axes):
         for index, (label, curves) in enumerate(known.items()):
             x, low, middle, high = summary(curves)
             look = {"color": SERIES[index % len(SERIES)], "linestyle": DASHES[index % len(DASHES)]}
-            axes.step(
-                x, middle * shown.factor, where="post", label=named(f"{label}, {len(curves)}", 60), linewidth=2, **look
-            )
+            name = named(f"{label}, {count(len(curves), 'run')}", 70)
+            axes.step(x, middle * shown.factor, where="post", label=name, linewidth=2, **look)
             if len(curves) > 1:
                 span = (low * shown.factor, high * shown.factor)
                 axes.fill_between(x, *span, step="post", color=look["color"], alpha=0.15, linewidth=0)
-        axes.set_xlabel("evaluations (failed ones included)")
-        axes.set_ylabel(f"best {shown.heading} so far: median, range over seeds")
-        legend(axes, 1)
+        count_evaluations(axes)
+        low_edge, high_edge = view([curve for curves in known.values() for curve in curves], goal, shown.unit == "%")
+        axes.set_ylim(low_edge * shown.factor, high_edge * shown.factor)
+        axes.set_ylabel(f"best {shown.heading} so far")
+        legend(axes, 1, "median, range over runs shaded")
         return standalone(figure)
 
 

@@ -83,11 +83,12 @@ def standalone(figure: Figure) -> str:
     return svg
 
 
-def legend(axes: Axes, columns: int = 3) -> None:
+def legend(axes: Axes, columns: int = 3, heading: str | None = None) -> None:
     """A legend above the axes, so that it never covers data."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2)
+        place: Any = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2, "alignment": "left"}
+        axes.legend(handles, labels, ncols=columns, title=heading, title_fontsize=9, **place)
 
 
 def named(name: str, limit: int = 28) -> str:
@@ -109,6 +110,34 @@ def thinned(values: Numbers, most: int = 600) -> tuple[Numbers, Numbers]:
         keep = keep[np.unique(np.linspace(0, len(keep) - 1, most).astype(int))]
     keep = np.unique(keep)
     return x[keep], y[keep]
+
+
+def count_evaluations(axes: Axes) -> None:
+    """Name and tick an x axis of evaluations: whole numbers, thousands apart."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.set_xlabel("evaluations (failed ones included)")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.0f}"))
+
+
+def view(curves: Sequence[Numbers], goal: str, share: bool = False) -> tuple[float, float]:
+    """The span of values worth showing: all curves behind their first steps, and room on the worse side for dots.
+
+    `share`: the values are shares, which lie in [0, 1].
+    """
+    behind = [curve[min(len(curve) - 1, max(3, len(curve) // 20)) :] for curve in curves]
+    values = np.concatenate([part[~np.isnan(part)] for part in behind] + [[last(curve)] for curve in curves])
+    low, high = float(values.min()), float(values.max())
+    room = (high - low) or abs(high) * 0.05 or 1.0
+    below, above = (0.6, 0.08) if goal == "max" else (0.08, 0.6)
+    span = (low - below * room, high + above * room)
+    return (max(span[0], -0.02), min(span[1], 1.02)) if share else span
+
+
+def last(curve: Numbers) -> float:
+    """The last value that is there."""
+    return float(curve[~np.isnan(curve)][-1])
 
 
 def _svg(figure: Figure) -> str:

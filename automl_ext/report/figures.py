@@ -10,7 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl_ext.report.display import Column, column, cost, count, text
-from automl_ext.report.drawing import DASHES, INK, MARKERS, MUTED, SERIES, canvas, inline, legend, named, thinned
+from automl_ext.report.drawing import (
+    DASHES,
+    INK,
+    MARKERS,
+    MUTED,
+    SERIES,
+    canvas,
+    count_evaluations,
+    inline,
+    last,
+    legend,
+    named,
+    thinned,
+    view,
+)
 from automl_ext.report.importance import Importance
 from automl_ext.report.reading import Numbers, Story
 from automl_ext.report.tables import Row, title
@@ -32,8 +46,6 @@ class Figure:
 
 def progress(story: Story, baselines: Mapping[str, Story], searcher: str) -> Figure | None:
     """Best value so far of the primary objective over the evaluations, the search against each baseline."""
-    from matplotlib.ticker import MaxNLocator
-
     curves = {named(searcher): story.best_so_far()}
     curves |= {named(f"{name} (baseline)"): part.best_so_far() for name, part in list(baselines.items())[:6]}
     curves = {name: curve for name, curve in curves.items() if not np.isnan(curve).all()}
@@ -41,17 +53,16 @@ def progress(story: Story, baselines: Mapping[str, Story], searcher: str) -> Fig
         return None
     shown = column(story.primary, np.concatenate([curve[~np.isnan(curve)] for curve in curves.values()]))
     with canvas("progress") as (figure, axes):
-        cut = _dots(axes, story, shown, _view(list(curves.values()), story.objectives[0].goal))
+        cut = _dots(axes, story, shown, view(list(curves.values()), story.objectives[0].goal, share=shown.unit == "%"))
         for index, (name, curve) in enumerate(curves.items()):
             x, y = thinned(curve)
             line = {"color": SERIES[index], "linestyle": DASHES[index], "linewidth": 2.0, "label": name}
             axes.step(x, y * shown.factor, where="post", zorder=5 - index / 10, **line)
             axes.plot(x[-1:], y[-1:] * shown.factor, MARKERS[index], color=SERIES[index], markersize=5, zorder=6)
-        axes.set_xlabel("evaluations (failed ones included)")
         axes.set_ylabel(f"best {shown.heading} so far")
-        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
+        count_evaluations(axes)
         legend(axes, 2)
-        words = ", ".join(f"{name} {shown.quantity(_last(curve))}" for name, curve in curves.items())
+        words = ", ".join(f"{name} {shown.quantity(last(curve))}" for name, curve in curves.items())
         svg = inline(figure, "progress", f"Best {shown.label} so far: {words}")
     way = "higher" if story.objectives[0].goal == "max" else "lower"
     caption = f"Search evaluations, {way} is better. Grey dots: single evaluations of {text(searcher, 40)}"
@@ -125,7 +136,7 @@ def decisions(found: Importance) -> Figure | None:
 def finalists(rows: Sequence[Row], metric: str | None) -> Figure | None:
     """Every repeat of every row as a dot, the mean as a line; the run's best on top."""
     shown_rows = [row for row in rows if metric and row.values.get(metric)][:_NAMES][::-1]
-    if len(shown_rows) < 2 or metric is None:
+    if len(shown_rows) < 2 or metric is None or shown_rows[0].stage == "search":
         return None
     shown = column(metric, [value for row in shown_rows for value in row.values[metric]])
     looks = {"searched": (SERIES[0], "o"), "baseline": (SERIES[1], "s")}
@@ -148,24 +159,14 @@ def finalists(rows: Sequence[Row], metric: str | None) -> Figure | None:
     return Figure("Finalists beside baselines and references", svg, caption)
 
 
-def _view(curves: Sequence[Numbers], goal: str) -> tuple[float, float]:
-    """The span of values worth showing: all curves behind their first steps, and room on the worse side for dots."""
-    behind = [curve[min(len(curve) - 1, max(3, len(curve) // 20)) :] for curve in curves]
-    values = np.concatenate([part[~np.isnan(part)] for part in behind] + [[_last(curve)] for curve in curves])
-    low, high = float(values.min()), float(values.max())
-    room = (high - low) or abs(high) * 0.05 or 1.0
-    below, above = (0.6, 0.08) if goal == "max" else (0.08, 0.6)
-    return low - below * room, high + above * room
-
-
-def _dots(axes: Axes, story: Story, shown: Column, view: tuple[float, float]) -> bool:
+def _dots(axes: Axes, story: Story, shown: Column, span: tuple[float, float]) -> bool:
     """Single evaluations as faint dots inside the view, which becomes the axis. Whether some fell outside."""
     values = story.column(shown.name)
     x = np.arange(1, len(values) + 1)
-    inside = (values >= view[0]) & (values <= view[1])
+    inside = (values >= span[0]) & (values <= span[1])
     points = _even(np.column_stack([x, values])[inside], _DOTS)
     axes.plot(points[:, 0], points[:, 1] * shown.factor, "o", color=MUTED, alpha=0.3, markersize=2.6, markeredgewidth=0)
-    axes.set_ylim(view[0] * shown.factor, view[1] * shown.factor)
+    axes.set_ylim(span[0] * shown.factor, span[1] * shown.factor)
     return bool((~np.isnan(values) & ~inside).any())
 
 
@@ -212,7 +213,3 @@ def _even(points: Numbers, most: int) -> Numbers:
         return points
     places = np.unique(np.linspace(0, len(points) - 1, most).astype(int))
     return np.asarray(points[places])
-
-
-def _last(curve: Numbers) -> float:
-    return float(curve[~np.isnan(curve)][-1])

@@ -47,7 +47,9 @@ def importance(sample: Sequence[tuple[dict[str, Any], float]]) -> Importance:
     names = sorted(candidates)
     values = np.array([fmean(merged[name]) for name in names])
     if len(names) < ENOUGH:
-        return Importance(candidates=len(names), reason=f"{count(len(names), 'different candidate')}; it takes {ENOUGH}.")
+        return Importance(
+            candidates=len(names), reason=f"{count(len(names), 'different candidate')}; it takes {ENOUGH}."
+        )
     if len(set(values.tolist())) < 3:
         return Importance(candidates=len(names), reason="Nearly all candidates have the same value.")
     chosen = stream(0, "importance sample").permutation(len(names))[:_MOST]

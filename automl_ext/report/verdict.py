@@ -82,7 +82,9 @@ def warnings(
 ) -> list[str]:
     """Plain sentences on what weakens the result."""
     said: list[str] = []
-    how = {"running": "is still running", "interrupted": "was interrupted", "killed": "ended without notice"}.get(outcome)
+    how = {"running": "is still running", "interrupted": "was interrupted", "killed": "ended without notice"}.get(
+        outcome
+    )
     if how:
         said.append(f"The run {how}: this is what {count(story.searched, 'trial')} of the search gave so far.")
     elif outcome.startswith("failed"):

@@ -44,7 +44,7 @@ class Grams:
 def calibrate(
     network: nn.Module, flow: Flow, plan: Plan, images: Tensor, points: int, generator: torch.Generator
 ) -> tuple[Dense, dict[str, Grams]]:
-    """Run the dense network once over `images`, drawing `points` a map from `generator`. Layer by layer in its order."""
+    """Run the dense network once over `images`, drawing `points` a map from `generator`, layer after layer."""
     places: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
     partners: dict[str, Tensor] = {}
@@ -73,7 +73,7 @@ def calibrate(
 
 
 def solvable(module: nn.Module, inputs: Tensor) -> bool:
-    """Whether the layer is a plain matrix on patches: no channel groups, zero padding in numbers, no extra dimension."""
+    """Whether the layer is a matrix on patches: no channel groups, zero padding in numbers, no extra dimension."""
     if isinstance(module, nn.Conv2d):
         return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
     return isinstance(module, nn.Linear) and inputs.dim() == 2

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-import torch_pruning as tp
+import torch_pruning as tp  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from automl_ext.tasks.pruning.network import PruningError
@@ -43,7 +43,7 @@ def group_of(graph: Any, layer: nn.Module, channels: Sequence[int]) -> Any:
 
 def full_group(graph: Any, layer: nn.Module) -> Any:
     """The group of all output channels of `layer`."""
-    return group_of(graph, layer, range(layer.weight.shape[0]))
+    return group_of(graph, layer, range(graph.get_out_channels(layer)))
 
 
 def entries(graph: Any, group: Any) -> Iterator[Entry]:

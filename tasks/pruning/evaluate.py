@@ -51,7 +51,7 @@ def slim(prepared: Prepared, counts: Mapping[str, int], recovery: Recovery) -> n
 
 
 def restore(prepared: Prepared, counts: Mapping[str, int], state: Mapping[str, Tensor]) -> nn.Module:
-    """The smaller network of `counts` with the stored weights `state`, which may hold biases that the dense one lacks."""
+    """The smaller network of `counts` with the weights `state`, which may hold biases that the dense one lacks."""
     smaller = remove(prepared.network, prepared.example, remaining(prepared.ranking, counts))
     for name, module in smaller.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is None and f"{name}.bias" in state:

@@ -107,9 +107,7 @@ def recipe(prepared: Prepared, counts: Mapping[str, int], metrics: Mapping[str, 
     return {**macs, "metrics": dict(metrics), "groups": groups, "layers": layers, "not_pruned": dict(plan.skipped)}
 
 
-def source(
-    network: nn.Module, shape: tuple[int, ...], moments: tuple[tuple[float, ...], tuple[float, ...]]
-) -> str:
+def source(network: nn.Module, shape: tuple[int, ...], moments: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
     """Python source of a module that builds `network` (eval mode) and loads its weights. shape: of one image."""
     graph = fx.Tracer().trace(network.eval())
     for node in graph.nodes:
@@ -150,7 +148,7 @@ def _forward(graph: fx.Graph) -> str:
 
 
 def _layer(path: str, layer: nn.Module) -> str:
-    """`nn.Conv2d(3, 16, ...)`. PruningError for layers that are not torch's own, or not described by their arguments."""
+    """`nn.Conv2d(3, 16, ...)`. PruningError for a layer that is not torch's own, or does not say its arguments."""
     kind = type(layer)
     if getattr(nn, kind.__name__, None) is not kind or list(layer.children()):
         raise PruningError(f"{path}: a layer of type {kind.__qualname__} cannot be written as plain torch source")
@@ -162,9 +160,10 @@ def _layer(path: str, layer: nn.Module) -> str:
     text = f"nn.{kind.__name__}({arguments})"
     try:
         call = ast.parse(text, mode="eval").body
-        assert isinstance(call, ast.Call)
+        if not isinstance(call, ast.Call):
+            raise ValueError(text)
         for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
             ast.literal_eval(argument)
-    except (SyntaxError, ValueError, AssertionError):
+    except (SyntaxError, ValueError):
         raise PruningError(f"{path}: {kind.__name__} does not say its arguments; it cannot be exported") from None
     return text

@@ -168,9 +168,7 @@ def _layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
     return found
 
 
-def _couple(
-    network: nn.Module, graph: Any, layers: Mapping[str, Layer]
-) -> tuple[dict[str, Any], dict[str, str]]:
+def _couple(network: nn.Module, graph: Any, layers: Mapping[str, Layer]) -> tuple[dict[str, Any], dict[str, str]]:
     """Full groups by root name in forward order, and the reasons against those that cannot be pruned."""
     modules = dict(network.named_modules())
     names = {module: name for name, module in modules.items()}
@@ -192,9 +190,7 @@ def _couple(
     return found, skipped
 
 
-def _sound(
-    network: nn.Module, example: Tensor, coupled: Mapping[str, Any], skipped: dict[str, str]
-) -> list[str]:
+def _sound(network: nn.Module, example: Tensor, coupled: Mapping[str, Any], skipped: dict[str, str]) -> list[str]:
     """Names of the groups of which half can be removed with the same output as masking them; notes the others."""
     halves = {name: range(len(group[0].idxs) // 2) for name, group in coupled.items()}
     sound = []

@@ -32,7 +32,9 @@ def draw(plan: Plan, counts: Mapping[str, int], file: Path) -> None:
     figure.savefig(file, format="svg", metadata={"Date": None})
 
 
-def _bars(axes: object, names: list[str], dense: list[float] | list[int], kept: list[float] | list[int], unit: str) -> None:
+def _bars(
+    axes: object, names: list[str], dense: list[float] | list[int], kept: list[float] | list[int], unit: str
+) -> None:
     axes.barh(names, dense, color="#d5dbe3", label="dense")  # type: ignore[attr-defined]
     axes.barh(names, kept, color="#2f6f9f", label="kept")  # type: ignore[attr-defined]
     axes.invert_yaxis()  # type: ignore[attr-defined]

@@ -41,8 +41,10 @@ def rank_by_magnitude(network: nn.Module, example: Tensor, plan: Plan) -> dict[s
 
 @dataclass
 class _Reader:
-    """A layer in the course of elimination. inverse: of the Gram matrix of what is left, (f, f); weight: refitted (f, o);
-    columns: (channels left, columns a channel) of both; power: of the dense layer's output.
+    """A layer in the course of elimination.
+
+    inverse: of the Gram matrix of what is left, (f, f); weight: refitted (f, o); columns: (channels left, columns a
+    channel) of both; power: of the dense layer's output.
     """
 
     inverse: Tensor
@@ -54,7 +56,8 @@ class _Reader:
         """(channels left,): by how much the error grows when a channel goes, in shares of the output power."""
         blocks = self.inverse[self.columns[:, :, None], self.columns[:, None, :]]
         weight = self.weight[self.columns]
-        return (weight * torch.linalg.solve(blocks, weight)).sum((1, 2)) / self.power
+        growth: Tensor = (weight * torch.linalg.solve(blocks, weight)).sum((1, 2)) / self.power
+        return growth
 
     def drop(self, place: int) -> None:
         """Take the channel at `place` out and refit the others."""

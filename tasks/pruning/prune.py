@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,8 @@ def mask(network: nn.Module, example: Tensor, keep: Indices) -> nn.Module:
             for module, out, own, roots in entries(graph, full_group(graph, modules[name])):
                 gone = [index for index, root in zip(own, roots, strict=True) if root not in stay]
                 if not out:
-                    module.weight[:, gone] = 0
+                    weight: Any = module.weight
+                    weight[:, gone] = 0
                     continue
                 for parameter in module.parameters(recurse=False):
                     parameter[gone] = 0

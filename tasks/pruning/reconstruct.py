@@ -35,13 +35,14 @@ def solve(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
     power = ridge * gram.diagonal().mean() + torch.finfo(torch.float32).tiny
     factor, failed = torch.linalg.cholesky_ex(gram + power * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
     if int(failed):  # no ridge and dependent inputs: the least change that fits
-        return torch.linalg.pinv(gram, hermitian=True) @ right
+        change: Tensor = torch.linalg.pinv(gram, hermitian=True) @ right
+        return change
     return torch.cholesky_solve(right, factor)
 
 
 @dataclass
 class _Sequence:
-    """Solves layer after layer in the order of the pass. changed: whether anything differs from the dense network yet."""
+    """Solves layer after layer in the order of the pass. changed: whether anything differs from the dense one yet."""
 
     modules: Mapping[str, nn.Module]
     flow: Flow
@@ -95,7 +96,9 @@ def reconstruct(
     run(smaller, flow, dense.images, _Sequence(dict(smaller.named_modules()), flow, plan, keep, dense, ridge, refit))
 
 
-def reconstruct_by_gram(smaller: nn.Module, plan: Plan, keep: Indices, grams: Mapping[str, Grams], *, ridge: float) -> None:
+def reconstruct_by_gram(
+    smaller: nn.Module, plan: Plan, keep: Indices, grams: Mapping[str, Grams], *, ridge: float
+) -> None:
     """Reconstruction of the layers of `smaller` that lost inputs, from what the dense network sees, in place."""
     modules = dict(smaller.named_modules())
     for name, known in grams.items():
@@ -105,8 +108,8 @@ def reconstruct_by_gram(smaller: nn.Module, plan: Plan, keep: Indices, grams: Ma
             continue
         taps = len(known.gram) // layer.inputs
         columns = (torch.tensor(inputs)[:, None] * taps + torch.arange(taps)).flatten().to(known.gram.device)
-        module = modules[name]
-        weight = module.weight.detach().flatten(1).double()  # type: ignore[operator]
+        module: Any = modules[name]
+        weight = module.weight.detach().flatten(1).double()
         among = known.gram[columns]
         missing = among @ known.weight[outputs].T - among[:, columns] @ weight.T
         fitted = weight + solve(among[:, columns], missing, ridge).T

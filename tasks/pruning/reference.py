@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 
 import torch
-import torch_pruning as tp
+import torch_pruning as tp  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from automl_ext.tasks.pruning.coupling import full_group, trace

@@ -70,7 +70,8 @@ def keep_space(plan: Plan, legal: Mapping[str, range], target: float) -> Space:
         )
 
     def narrow(path: str, decision: Decision, made: Mapping[str, Value]) -> Decision:
-        assert isinstance(decision, Integer)
+        if not isinstance(decision, Integer):
+            raise TypeError(f"{path}: counts are Integer decisions")
         counts: dict[str, Any] = {**least, **made}
         high = most(plan, counts, path, legal[path], target)
         return decision if high is None else decision.within(decision.low, high)

@@ -1,0 +1,69 @@
+"""Regularized (ageing) evolution: a tournament picks the parent, the oldest dies.
+
+E. Real, A. Aggarwal, Y. Huang, Q. V. Le, "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019,
+arXiv 1802.01548.
+
+Differs from the paper:
+1. The loop gives the order: an individual's age is the number of its tell, not of its completion.
+2. The mutation is the target's own; the generic one changes one active gene to another value. The identity mutation
+   (probability 0.05 in the paper) is an option, off by default, since a cached trial would stand for it.
+3. Failed trials enter with the worst fitness, so that sizes and ages do not drift.
+4. While fewer than `population` trials are told, candidates are random, also where the window asks ahead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from deap import base, tools
+
+from automl_ext.evolution.variation import lent_seed
+from automl_ext.objective import reward
+from automl_ext.searcher import Proposal, Target, Trial
+
+
+class _Fitness(base.Fitness):  # type: ignore[misc]
+    weights = (1.0,)
+
+
+class Individual:
+    """Genes and the reward that they got once; DEAP selects by `fitness`."""
+
+    def __init__(self, genes: dict[str, Any], value: float) -> None:
+        self.genes = genes
+        self.fitness = _Fitness((value,))
+
+
+class RegularizedEvolution:
+    """population: P individuals alive. sample: tournament size S, drawn with replacement. identity: chance of no change."""
+
+    def __init__(
+        self, target: Target, rng: np.random.Generator, *, population: int = 20, sample: int = 5, identity: float = 0.0
+    ) -> None:
+        if not 1 <= sample or population < 1:
+            raise ValueError(f"searcher: population and sample are at least 1, not {population} and {sample}")
+        self.target = target
+        self.size = population
+        self.sample = sample
+        self.identity = identity
+        self.population: deque[Individual] = deque(maxlen=population)
+
+    def ask(self, number: int, pending: Sequence[Proposal], rng: np.random.Generator) -> Proposal:
+        if len(self.population) < self.size:
+            genes = self.target.variation.sample(rng)
+        else:
+            with lent_seed(rng):
+                (parent,) = tools.selTournament(list(self.population), 1, self.sample)
+            genes = dict(parent.genes)
+            if rng.random() >= self.identity:
+                genes = self.target.variation.mutate(genes, rng)
+        return Proposal(self.target.space.from_genes(genes), {"genes": genes})
+
+    def tell(self, trial: Trial, rng: np.random.Generator) -> None:
+        """The newest enters, the oldest leaves."""
+        value = reward(trial.metrics, self.target.objectives)
+        self.population.append(Individual(dict(trial.note["genes"]), max(value, -math.inf)))

@@ -1,0 +1,280 @@
+"""AMC's pruning as a search target: how many channels each group of coupled layers of a trained network keeps.
+
+He, Lin, Liu, Wang, Li, Han: "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", ECCV 2018,
+arXiv 1802.03494. Differs from the paper (space.py lists what differs in the space and in the state):
+
+1. Every k x k convolution is reconstructed, in the order of the network and from the pruned network's own inputs; the
+   released code reconstructs 1x1 convolutions and linear layers only. Layers that end in a sum also make up for what
+   the sum's other side lost, and layers that keep all their inputs are refitted to the inputs that they now get.
+2. Channels are really removed during the search, too; nothing is masked.
+3. Accuracy is top-1 on a fixed part of the validation data.
+4. Only the resource-constrained protocol with channel pruning, on MACs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from automl_ext.data import Data, load, normalise
+from automl_ext.env import Job, Report, SearchEnv
+from automl_ext.objective import Metrics, Objective
+from automl_ext.searcher import Variation
+from automl_ext.space import Candidate, Walk
+from automl_ext.tasks.pruning import prepared as shared_state
+from automl_ext.tasks.pruning.evaluate import Recovery, latency_ms, restore, size_metrics, slim
+from automl_ext.tasks.pruning.groups import inspect
+from automl_ext.tasks.pruning.macs import total_macs
+from automl_ext.tasks.pruning.network import PruningError, build, load_weights
+from automl_ext.tasks.pruning.prepared import Prepared, tensors
+from automl_ext.tasks.pruning.reference import references
+from automl_ext.tasks.pruning.space import Observer, keep_space, options
+from automl_ext.training import Recipe, accuracy, lent_seed, resolve_device, train
+
+__all__ = ["PruningEnv"]
+
+WEIGHTS = "weights.safetensors"
+
+
+@final
+class PruningEnv(SearchEnv):
+    """Search the channels kept in each group at `macs_kept` of the dense network's multiply-accumulates.
+
+    network: small, resnet20, or package.module:function that returns an nn.Module. weights: its trained state dict
+    (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
+    round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
+    importance: how channels are ranked. reconstruction, refit, ridge, points, calibration_images: see reconstruct.py;
+    points are per map and image. recalibrate: estimate batch-norm statistics anew, too. reward_images: how many
+    validation images an evaluation uses. mean, std: what inputs are normalised with, if not the train part's own.
+    tune_rate, flip, shift: fine-tuning, for `budget` epochs. latency_batch: images a pass in `latency_ms`.
+    Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
+    """
+
+    measured = ("latency_ms",)
+
+    def __init__(
+        self,
+        network: str = "small",
+        weights: str | None = None,
+        dataset: str = "digits",
+        *,
+        root: str | None = None,
+        macs_kept: float = 0.5,
+        round_to: int = 1,
+        low: float = 1,
+        importance: Literal["magnitude", "reconstruction"] = "magnitude",
+        reconstruction: Literal["sequential", "gram", "none"] = "sequential",
+        refit: bool = True,
+        ridge: float = 0.1,
+        points: int = 10,
+        calibration_images: int = 500,
+        recalibrate: bool = False,
+        reward_images: int = 1000,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        epochs: int = 30,
+        rate: float = 0.1,
+        tune_rate: float = 0.02,
+        flip: bool = False,
+        shift: int = 0,
+        latency_batch: int = 1,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        seed: int = 0,
+    ) -> None:
+        _positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
+                  rate=rate, tune_rate=tune_rate, latency_batch=latency_batch)  # fmt: skip
+        if not 0 < macs_kept <= 1:
+            raise PruningError(f"macs_kept must lie above 0 and at most at 1, not {macs_kept}")
+        if ridge < 0:
+            raise PruningError(f"ridge must not be negative, not {ridge}")
+        self.network, self.weights, self.seed, self.importance = network, weights, seed, importance
+        self.points, self.calibration_images, self.latency_batch = points, calibration_images, latency_batch
+        self.recovery = Recovery(reconstruction, refit, ridge, recalibrate)
+        self.device = resolve_device(device)
+        self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
+        self.tuning = Recipe(rate=tune_rate, batch=64, flip=flip, shift=shift)
+        self.data = _data(dataset, root, seed, mean, std, reward_images)
+        dense = self._dense()
+        example = torch.zeros((1, *self.data.train.image.shape[1:]))
+        _check_outputs(dense, example, network, dataset, self.data.classes)
+        self.plan = inspect(dense, example)
+        self.macs_dense = total_macs(self.plan, {})
+        legal = options(self.plan, round_to, low)
+        target = macs_kept * self.macs_dense
+        self.space = keep_space(self.plan, legal, target)
+        self.objectives = (Objective("accuracy"),)
+        known = references(dense if weights else None, example, self.plan, legal, target)
+        self.references = {name: dict(policy) for name, policy in known.items()}
+        self._observer = Observer(self.plan)
+        self._legal, self._target = legal, target
+        self._state: tuple[str, Prepared] | None = None
+
+    # ---------------------------------------------------------------- what searchers see
+
+    def observe(self, walk: Walk) -> NDArray[np.float32]:
+        """AMC's eleven features, see space.FEATURES: (11,) in [0, 1]."""
+        return self._observer(walk)
+
+    @property
+    def variation(self) -> Variation:
+        """Mutation moves MACs from one group to another, see variation.py."""
+        from automl_ext.tasks.pruning.variation import ExchangeVariation
+
+        return ExchangeVariation(self.space, self.plan, self._legal, self._target)
+
+    # ---------------------------------------------------------------- evaluation
+
+    def prepare(self, folder: Path) -> None:
+        """Train or load the dense network, rank its channels, and run it over the calibration images."""
+        network = self._dense()
+        if self.weights is None:
+            train(network, self.data.train, self.data, self.training, seed=self.seed, device=self.device)
+        network.to(self.device).eval()
+        generator = torch.Generator().manual_seed(self.seed)
+        chosen = torch.randperm(len(self.data.train), generator=generator)[: self.calibration_images]
+        images = normalise(self.data.train.image[chosen], self.data.mean, self.data.std, self.device)
+        prepared = shared_state.make(
+            network, self.plan, images,
+            importance=self.importance, points=self.points, ridge=self.recovery.ridge, generator=generator,
+        )  # fmt: skip
+        facts = {"network": self.network, "macs": self.macs_dense, "accuracy": self._accuracy(network)}
+        shared_state.save(prepared, folder, facts)
+
+    def evaluate(self, job: Job, report: Report) -> Metrics:
+        """Prune, reconstruct and measure; with a budget, fine-tune for so many epochs and measure again.
+
+        The counts may be any from 1 to all channels. Leaves the weights in `job.folder`.
+        """
+        prepared, counts = self._prepared(job), _counts(job.candidate)
+        network = slim(prepared, counts, self.recovery)
+        metrics = {"accuracy": self._accuracy(network)}
+        if job.budget:
+            metrics["accuracy_untuned"] = metrics["accuracy"]
+            self._tune(network, job, report)
+            metrics["accuracy"] = self._accuracy(network)
+        if job.folder is not None:
+            save_file(tensors(network), Path(job.folder) / WEIGHTS)
+        return {**metrics, **self._sizes(prepared, counts, network)}
+
+    def test(self, job: Job, report: Report) -> Metrics:
+        """`test_accuracy` of the weights that the parent left, or of new ones at the same budget; and the sizes."""
+        prepared, counts = self._prepared(job), _counts(job.candidate)
+        network = self._finished(prepared, counts, job, report)
+        right = accuracy(network, self.data.test, self.data, self.device, batch=100)
+        return {"test_accuracy": right, **self._sizes(prepared, counts, network)}
+
+    def export(self, job: Job, folder: Path) -> None:
+        """`model.py`, `model.safetensors` and `recipe.json`, which need torch and safetensors only."""
+        from automl_ext.tasks.pruning.export import write
+
+        prepared, counts = self._prepared(job), _counts(job.candidate)
+        network = self._finished(prepared, counts, job, lambda step, value: False).cpu()
+        sizes = {name: value for name, value in self._sizes(prepared, counts, network).items() if name != "latency_ms"}
+        metrics = {"accuracy": accuracy(network, self.data.val, self.data, torch.device("cpu"), batch=100), **sizes}
+        write(network, prepared, counts, metrics, (self.data.mean, self.data.std), folder)
+
+    def illustrate(self, candidate: Candidate, folder: Path) -> None:
+        """`channels.svg`: channels kept a group, MACs a layer."""
+        from automl_ext.tasks.pruning.illustrate import draw
+
+        draw(self.plan, _counts(candidate), folder / "channels.svg")
+
+    # ---------------------------------------------------------------- parts
+
+    def _dense(self) -> nn.Module:
+        """A fresh dense network, with the stored weights where there are any."""
+        with lent_seed(self.seed):
+            network = build(self.network, self.data.train.image.shape[1], self.data.classes)
+        if self.weights is not None:
+            load_weights(network, self.weights)
+        return network.eval()
+
+    def _prepared(self, job: Job) -> Prepared:
+        """What `prepare` left, read once a process."""
+        if job.shared is None:
+            raise PruningError("an evaluation needs the folder that prepare wrote (Job.shared)")
+        if self._state is None or self._state[0] != job.shared:
+            loaded = shared_state.load(Path(job.shared), self._dense(), self.plan, self.device)
+            self._state = (job.shared, loaded)
+        return self._state[1]
+
+    def _tune(self, network: nn.Module, job: Job, report: Report) -> None:
+        recipe = replace(self.tuning, epochs=max(1, round(job.budget or 0)))
+        train(network, self.data.train, self.data, recipe, seed=job.seed, device=self.device, report=report)
+        network.eval()
+
+    def _finished(self, prepared: Prepared, counts: dict[str, int], job: Job, report: Report) -> nn.Module:
+        """The network as its trial left it, or pruned and tuned anew where there is no such folder."""
+        stored = Path(job.parent) / WEIGHTS if job.parent is not None else None
+        if stored is not None and stored.is_file():
+            return restore(prepared, counts, load_file(stored, str(self.device)))
+        network = slim(prepared, counts, self.recovery)
+        if job.budget:
+            self._tune(network, job, report)
+        return network
+
+    def _accuracy(self, network: nn.Module) -> float:
+        """On the reward images, in [0, 1]. Channels-last is faster, and only used here."""
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        right = accuracy(network, self.data.val, self.data, self.device, batch=100)
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return right
+
+    def _sizes(self, prepared: Prepared, counts: Mapping[str, int], network: nn.Module) -> dict[str, float]:
+        device = next(network.parameters()).device
+        latency = latency_ms(network, prepared.example.to(device), self.latency_batch)
+        return {**size_metrics(prepared, counts, network), "latency_ms": latency}
+
+
+def _counts(candidate: Candidate) -> dict[str, Any]:
+    return dict(candidate)
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise PruningError(f"{name} must be above 0, not {value}")
+
+
+def _data(
+    name: str, root: str | None, seed: int, mean: Sequence[float] | None, std: Sequence[float] | None, rewarded: int
+) -> Data:
+    """The data set with its validation part cut to the reward images, and normalised as asked."""
+    data = load(name, root=root, seed=seed)
+    if data.train.label.ndim != 1:
+        raise PruningError(f"dataset {name!r} has masks; pruning needs one label an image")
+    for option, values in (("mean", mean), ("std", std)):
+        if values is not None and len(values) != data.train.image.shape[1]:
+            raise PruningError(
+                f"{option} has {len(values)} numbers, the images have {data.train.image.shape[1]} channels"
+            )
+    if std is not None and min(std) <= 0:
+        raise PruningError(f"std must be above 0, not {min(std)}")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(data.val), generator=generator)[:rewarded].sort().values
+    return replace(
+        data,
+        val=data.val[chosen],
+        mean=data.mean if mean is None else tuple(mean),
+        std=data.std if std is None else tuple(std),
+    )
+
+
+def _check_outputs(network: nn.Module, example: torch.Tensor, name: str, dataset: str, classes: int) -> None:
+    try:
+        with torch.no_grad():
+            output = network(example)
+    except Exception as error:
+        line = (str(error) or type(error).__name__).splitlines()[0]
+        raise PruningError(f"network {name!r} does not run on an image of {dataset!r}: {line}") from error
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if shape != (1, classes):
+        raise PruningError(f"network {name!r} gives {shape} for one image, {dataset!r} needs (1, {classes})")

@@ -1,0 +1,192 @@
+"""Calibration, least squares, rankings, batch-norm re-estimation."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch.nn import functional
+
+from automl_ext.tasks.pruning.calibration import patches, sampled
+from automl_ext.tasks.pruning.evaluate import Recovery, slim
+from automl_ext.tasks.pruning.flow import read, run
+from automl_ext.tasks.pruning.groups import inspect
+from automl_ext.tasks.pruning.prepared import load, make, save
+from automl_ext.tasks.pruning.prune import remaining, remove
+from automl_ext.tasks.pruning.reconstruct import reconstruct, reconstruct_by_gram, reestimate_norms, solve
+
+NOTHING = Recovery("none", False, 0.1, False)
+
+
+@pytest.fixture(scope="module", params=["small", "resnet20"])
+def prepared(request, small, resnet20):
+    network, example = {"small": small, "resnet20": resnet20}[request.param]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn((32, *example.shape[1:]), generator=generator)
+    options = {"importance": "reconstruction", "points": 10, "ridge": 0.1, "generator": generator}
+    return make(network, inspect(network, example), images, **options)
+
+
+def half(plan):
+    return {group.name: group.channels // 2 for group in plan.groups}
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation"), [(3, 1, 1, 1), (1, 2, 0, 1), (3, 2, 0, 2)])
+def test_patches_times_weights_are_the_convolution(kernel, stride, padding, dilation):
+    generator = torch.Generator().manual_seed(0)
+    module = torch.nn.Conv2d(5, 7, kernel, stride, padding, dilation, bias=True)
+    inputs = torch.randn(3, 5, 9, 11, generator=generator)
+    with torch.no_grad():
+        maps = module(inputs)
+        places = torch.randint(maps[0, 0].numel(), (3, 6), generator=generator)
+        rows = patches(inputs, module, places)
+        outputs = functional.linear(rows, module.weight.flatten(1), module.bias)
+    assert rows.shape == (18, 5 * kernel * kernel)
+    assert torch.allclose(outputs, sampled(maps, places), atol=1e-5)
+
+
+def test_solve_is_ordinary_least_squares_without_ridge():
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(200, 12, generator=generator, dtype=torch.float64)
+    wanted = torch.randn(200, 3, generator=generator, dtype=torch.float64)
+    change = solve(rows.T @ rows, rows.T @ wanted, 0.0)
+    assert torch.allclose(change, torch.linalg.lstsq(rows, wanted).solution, atol=1e-8)
+    twins = torch.cat([rows, rows], 1)  # dependent columns
+    assert torch.isfinite(solve(twins.T @ twins, twins.T @ wanted, 0.0)).all()
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-3, 0.1, 10.0])
+@pytest.mark.parametrize("refit", [False, True])
+def test_no_layer_gets_worse_than_by_plain_zeroing(prepared, ridge, refit):
+    """reconstruction never raises the layer's squared error compared with plain zeroing on the calibration points"""
+    keep = remaining(prepared.ranking, half(prepared.plan))
+    plain = dict(remove(prepared.network, prepared.example, keep).named_modules())
+    smaller = remove(prepared.network, prepared.example, keep)
+    reconstruct(smaller, prepared.flow, prepared.plan, keep, prepared.dense, ridge=ridge, refit=refit)
+    solved = []
+
+    def before(name, module, inputs, values):
+        if name in prepared.flow.sums:
+            return  # its target is what the whole sum needs; the next test looks at that
+        wanted = prepared.dense.outputs[name][:, prepared.plan.layer(name).kept_outputs(keep)]
+        rows = patches(inputs, module, prepared.dense.places[name])
+        errors = []
+        for layer in (module, plain[name]):
+            got = functional.linear(rows, layer.weight.flatten(1), layer.bias)
+            errors.append(float(((got - wanted) ** 2).sum()))
+        assert errors[0] <= errors[1] * (1 + 1e-4) + 1e-9
+        if not torch.equal(module.weight, plain[name].weight):
+            solved.append(name)
+
+    run(smaller, prepared.flow, prepared.dense.images, before)
+    assert len(solved) >= (6 if refit else 1)
+
+
+def test_gram_never_raises_the_error_on_the_dense_inputs(prepared):
+    keep = remaining(prepared.ranking, half(prepared.plan))
+    plain = dict(remove(prepared.network, prepared.example, keep).named_modules())
+    smaller = remove(prepared.network, prepared.example, keep)
+    reconstruct_by_gram(smaller, prepared.plan, keep, prepared.grams, ridge=0.1)
+    solved = dict(smaller.named_modules())
+    better = []
+
+    def before(name, module, inputs, values):
+        if name not in prepared.grams:
+            return
+        layer = prepared.plan.layer(name)
+        wanted = prepared.dense.outputs[name][:, layer.kept_outputs(keep)]
+        rows = patches(inputs, module, prepared.dense.places[name])
+        rows = rows.view(len(rows), layer.inputs, -1)[:, layer.kept_inputs(keep)].flatten(1)
+        errors = []
+        for way in (solved[name], plain[name]):
+            errors.append(float(((functional.linear(rows, way.weight.flatten(1), way.bias) - wanted) ** 2).sum()))
+        assert errors[0] <= errors[1] * (1 + 1e-4)
+        better.append(errors[0] < 0.9 * errors[1])
+
+    run(prepared.network, prepared.flow, prepared.dense.images, before)
+    assert all(better)
+
+
+def test_reconstruction_brings_the_outputs_nearer_to_the_dense_ones(prepared):
+    counts = {group.name: max(1, group.channels * 3 // 4) for group in prepared.plan.groups}
+    with torch.no_grad():
+        wanted = prepared.network(prepared.dense.images)
+        errors = {}
+        for name, recovery in {
+            "none": NOTHING,
+            "gram": Recovery("gram", False, 0.1, False),
+            "sequential": Recovery("sequential", False, 0.1, False),
+            "refit": Recovery("sequential", True, 0.1, False),
+        }.items():
+            errors[name] = float((slim(prepared, counts, recovery)(prepared.dense.images) - wanted).square().mean())
+    assert errors["refit"] < errors["sequential"] < errors["none"]
+    assert errors["gram"] < errors["none"]
+
+
+def test_nothing_changes_where_everything_is_kept(prepared):
+    whole = {group.name: group.channels for group in prepared.plan.groups}
+    state = slim(prepared, whole, Recovery("sequential", True, 0.1, True)).state_dict()
+    assert state.keys() == prepared.network.state_dict().keys()
+    assert all(torch.equal(value, state[name]) for name, value in prepared.network.state_dict().items())
+
+
+def test_an_evaluation_is_repeatable_and_leaves_the_shared_state_alone(prepared):
+    before = copy.deepcopy(prepared.network.state_dict())
+    recovery = Recovery("sequential", True, 0.1, True)
+    first = slim(prepared, half(prepared.plan), recovery).state_dict()
+    slim(prepared, {name: 1 for name in half(prepared.plan)}, recovery)
+    second = slim(prepared, half(prepared.plan), recovery).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.equal(value, before[name]) for name, value in prepared.network.state_dict().items())
+
+
+def test_sums_are_found_with_what_they_need_ahead_of_them(prepared):
+    flow = read(prepared.network)
+    assert set(flow.sums) >= {"layer1.0.conv2", "layer2.1.conv2"}
+    with torch.no_grad():
+        same = run(prepared.network, flow, prepared.dense.images, lambda *_: None)
+        assert torch.allclose(same, prepared.network(prepared.dense.images), atol=1e-5)
+
+
+def test_rankings_by_reconstruction_put_copies_last(small):
+    """A channel that another one can stand in for is dispensable, however large its weights are."""
+    network, example = copy.deepcopy(small[0]), small[1]
+    block = network.layer1[0]
+    with torch.no_grad():
+        for tensor in (block.conv1.weight, block.bn1.weight, block.bn1.bias, block.bn1.running_mean):
+            tensor[3] = tensor[9]
+        block.bn1.running_var[3] = block.bn1.running_var[9]
+        block.conv2.weight[:, 3] *= 3
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(64, 1, 8, 8, generator=generator)
+    made = [
+        make(network, inspect(network, example), images, importance=kind, points=10, ridge=1e-4, generator=generator)
+        for kind in ("magnitude", "reconstruction")
+    ]
+    assert made[0].ranking["layer1.0.conv1"].index(3) < 4
+    assert made[1].ranking["layer1.0.conv1"][-1] in (3, 9)
+    for group in made[1].plan.groups:
+        assert sorted(made[1].ranking[group.name]) == list(range(group.channels))
+
+
+def test_norms_are_estimated_anew(prepared):
+    network = copy.deepcopy(prepared.network)
+    images = prepared.dense.images
+    reestimate_norms(network, images, batch=len(images))
+    with torch.no_grad():
+        maps = network.conv1(images)
+    assert torch.allclose(network.bn1.running_mean, maps.mean((0, 2, 3)), atol=1e-5)
+    assert torch.allclose(network.bn1.running_var, maps.var((0, 2, 3)), rtol=1e-4)
+    assert not network.training and not network.bn1.training and network.bn1.momentum == 0.1
+
+
+def test_what_is_saved_is_what_is_loaded(prepared, tmp_path, small, resnet20):
+    save(prepared, tmp_path, {"accuracy": 0.5})
+    original = small[0] if prepared.example.shape[1] == 1 else resnet20[0]
+    again = load(tmp_path, copy.deepcopy(original), prepared.plan, torch.device("cpu"))
+    assert again.ranking == prepared.ranking
+    for recovery in (Recovery("sequential", True, 0.1, False), Recovery("gram", True, 0.1, False)):
+        first = slim(prepared, half(prepared.plan), recovery).state_dict()
+        second = slim(again, half(prepared.plan), recovery).state_dict()
+        assert all(torch.equal(first[name], second[name]) for name in first)
