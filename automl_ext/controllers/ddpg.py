@@ -116,7 +116,8 @@ class DDPG:
         walk = target.space.walk()
         size = 1 if walk.done else len(target.observe(walk))
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        self.actor, self.critic = actor(size, hidden), Critic(size, hidden)
+        with torch.random.fork_rng(devices=[]):
+            self.actor, self.critic = actor(size, hidden), Critic(size, hidden)
         for network in (self.actor, self.critic):
             initialise(network, generator)
         self.slow_actor, self.slow_critic = copy.deepcopy(self.actor), copy.deepcopy(self.critic)

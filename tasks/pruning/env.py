@@ -31,6 +31,7 @@ from automl_ext.searcher import Variation
 from automl_ext.space import Candidate, Walk
 from automl_ext.tasks.pruning import prepared as shared_state
 from automl_ext.tasks.pruning.evaluate import Recovery, latency_ms, restore, size_metrics, slim
+from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
@@ -80,7 +81,7 @@ class PruningEnv(SearchEnv):
         reward_images: int = 1000,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        epochs: int = 30,
+        epochs: int = 20,
         rate: float = 0.1,
         tune_rate: float = 0.02,
         flip: bool = False,
@@ -106,6 +107,7 @@ class PruningEnv(SearchEnv):
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
         _check_outputs(dense, example, network, dataset, self.data.classes)
         self.plan = inspect(dense, example)
+        read(dense)
         self.macs_dense = total_macs(self.plan, {})
         legal = options(self.plan, round_to, low)
         target = macs_kept * self.macs_dense

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -29,17 +31,17 @@ def draw(plan: Plan, counts: Mapping[str, int], file: Path) -> None:
     before = [layer_macs(layer, {}) / 1e6 for layer in plan.layers]
     after = [layer_macs(layer, counts) / 1e6 for layer in plan.layers]
     _bars(lower, [layer.name for layer in plan.layers], before, after, "million MACs an image")
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    handles, labels = upper.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8, frameon=False)
+    with rc_context({"svg.hashsalt": "channels"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
 
 
-def _bars(
-    axes: object, names: list[str], dense: list[float] | list[int], kept: list[float] | list[int], unit: str
-) -> None:
-    axes.barh(names, dense, color="#d5dbe3", label="dense")  # type: ignore[attr-defined]
-    axes.barh(names, kept, color="#2f6f9f", label="kept")  # type: ignore[attr-defined]
-    axes.invert_yaxis()  # type: ignore[attr-defined]
-    axes.set_xlabel(unit, fontsize=8)  # type: ignore[attr-defined]
-    axes.tick_params(labelsize=8)  # type: ignore[attr-defined]
-    axes.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
-    axes.margins(x=0.12)  # type: ignore[attr-defined]
-    axes.legend(fontsize=8, frameon=False, loc="lower right")  # type: ignore[attr-defined]
+def _bars(axes: Axes, names: list[str], dense: Sequence[float], kept: Sequence[float], unit: str) -> None:
+    axes.barh(names, dense, color="#d5dbe3", label="dense")
+    axes.barh(names, kept, color="#2f6f9f", label="kept")
+    axes.invert_yaxis()
+    axes.set_xlabel(unit, fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.12)

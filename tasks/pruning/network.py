@@ -48,7 +48,7 @@ class Block(nn.Module):
 
 
 class Small(nn.Module):
-    """Ten convolutions in four blocks for small images; 85,000 parameters, 0.9 M MACs on 8x8 grey ones."""
+    """Ten convolutions in four blocks for small images; 42,938 parameters, 1.1 M MACs on 8x8 grey ones."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from automl_ext.tasks.pruning.groups import inspect
-from automl_ext.tasks.pruning.macs import total_macs, uniform
+from automl_ext.tasks.pruning.macs import most, total_macs, uniform
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.space import FEATURES, Observer, keep_space, options
+from automl_ext.tasks.pruning.variation import ExchangeVariation
 
 
 @pytest.fixture(scope="module", params=["small", "resnet20"])
@@ -121,3 +122,33 @@ def test_uniform_is_the_largest_common_share(plan, share):
     assert max(shares) - min(shares) <= 1 / min(group.channels for group in plan.groups)
     more = {group.name: min(counts[group.name] + 1, group.channels) for group in plan.groups}
     assert total_macs(plan, more) > target or share == 1.0
+
+
+def test_mutation_exchanges_macs_between_two_groups(plan):
+    target = 0.5 * total_macs(plan, {})
+    legal = options(plan, 2, 2)
+    space = keep_space(plan, legal, target)
+    variation = ExchangeVariation(space, plan, legal, target)
+    rng = np.random.default_rng(3)
+    genes = variation.sample(rng)
+    for _ in range(60):
+        child = variation.mutate(genes, rng)
+        assert space.from_genes(child) == child and child in space
+        fewer = [name for name in child if child[name] < genes[name]]
+        more = [name for name in child if child[name] > genes[name]]
+        assert len(fewer) <= 1 and len(more) <= 1
+        assert child != genes or min(genes.values()) == 2
+        for name in more:  # it takes all that the target allows
+            assert child[name] == most(plan, child, name, legal[name], target)
+        genes = child
+    assert variation.mutate(genes, np.random.default_rng(5)) == variation.mutate(genes, np.random.default_rng(5))
+
+
+def test_mutation_of_a_single_movable_group_is_the_generic_one(small):
+    plan = inspect(*small)
+    legal = {name: range(values[-1], values[-1] + 1) for name, values in options(plan, 1, 1).items()}
+    legal["conv1"] = range(1, 17)
+    space = keep_space(plan, legal, total_macs(plan, {}))
+    variation = ExchangeVariation(space, plan, legal, total_macs(plan, {}))
+    genes = variation.sample(np.random.default_rng(0))
+    assert variation.mutate(genes, np.random.default_rng(1))["conv1"] != genes["conv1"]

@@ -1,0 +1,184 @@
+"""What can be named in a config: tables of strings. Nothing heavy is imported to list names.
+
+Your own: searcher `my_module:MySearcher`; target `my_module:MyTarget-v0`, Gymnasium's plug-in syntax: the module is
+imported and registers the id. Modules are found in the working directory, too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import gymnasium
+
+__all__ = ["ENVIRONMENTS", "SEARCHERS", "Entry", "check_options", "env_class", "make", "resolve", "searcher_class"]
+
+OWN = "automl-ext"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A name's meaning. path: module:Class. distribution: the package that brings it. finite: ends by itself."""
+
+    path: str
+    summary: str
+    paper: str = ""
+    distribution: str = OWN
+    finite: bool = False
+
+
+ENVIRONMENTS: Mapping[str, Entry] = {
+    "automl_ext/Pruning-v0": Entry(
+        "automl_ext.tasks.pruning.env:PruningEnv",
+        "how many channels each layer of a trained network keeps, at a share of its MACs",
+        "AMC, He et al. 2018, arXiv 1802.03494",
+    ),
+}
+SEARCHERS: Mapping[str, Entry] = {
+    "random": Entry("automl_ext.baselines.random:Random", "every decision uniformly among what is legal"),
+    "grid": Entry("automl_ext.baselines.grid:Grid", "every candidate once, numbers on a grid", finite=True),
+    "local": Entry("automl_ext.baselines.local:Local", "first improvement among single changes, restart when stuck"),
+    "regularized-evolution": Entry(
+        "automl_ext.evolution.regularized:RegularizedEvolution",
+        "mutate the best of a sample, the oldest dies",
+        "Real et al. 2019, arXiv 1802.01548",
+    ),
+    "ddpg": Entry(
+        "automl_ext.controllers.ddpg:DDPG",
+        "an actor and a critic that learn one number a decision: AMC's agent",
+        "He et al. 2018, arXiv 1802.03494; Lillicrap et al. 2016, arXiv 1509.02971",
+    ),
+}
+
+
+def resolve(path: str, where: str = "") -> Any:
+    """The object that `module:attribute` names. Raises ConfigError (key `where`) that says what is missing."""
+    module_name, _, attribute = path.partition(":")
+    module = _import(module_name, path, where)
+    found = module
+    for name in attribute.split(".") if attribute else []:
+        if not hasattr(found, name):
+            from automl_ext.mistakes import ConfigError, unknown
+
+            public = [known for known in vars(found) if not known.startswith("_")][:30] if hasattr(found, "__dict__") else []
+            raise ConfigError(where, unknown(f"attribute of {module_name}", name, public))
+        found = getattr(found, name)
+    return found
+
+
+def searcher_class(name: str, where: str = "searcher.name") -> Callable[..., Any]:
+    """The class of a searcher, by name or as module:Class. Raises ConfigError for no such one."""
+    from automl_ext.mistakes import ConfigError, shown
+
+    check_searcher_name(name, where)
+    cls = resolve(SEARCHERS[name].path if name in SEARCHERS else name, where)
+    lacking = [method for method in ("ask", "tell") if not callable(getattr(cls, method, None))]
+    if not isinstance(cls, type) or lacking:
+        what = f"has no {' and no '.join(lacking)}" if isinstance(cls, type) else "is no class"
+        raise ConfigError(where, f"{shown(name)} is no searcher: it {what}")
+    return cls
+
+
+def check_searcher_name(name: str, where: str = "searcher.name") -> None:
+    """ConfigError for a name that is neither registered nor module:Class."""
+    if name not in SEARCHERS and not _is_path(name):
+        from automl_ext.mistakes import ConfigError, unknown
+
+        raise ConfigError(where, unknown("searcher", name, SEARCHERS, "your own: my_module:MySearcher"))
+
+
+def is_finite(name: str) -> bool:
+    """Whether a searcher ends by itself: a registered one by its entry, a user's by its attribute `finite`."""
+    if name in SEARCHERS:
+        return SEARCHERS[name].finite
+    return bool(getattr(searcher_class(name), "finite", False))
+
+
+def env_class(id: str, where: str = "env.id") -> Callable[..., Any]:
+    """What builds the environment `id`, a class as a rule. Raises ConfigError for no such one."""
+    spec = env_spec(id, where)
+    if isinstance(spec.entry_point, str):
+        return resolve(spec.entry_point, where)  # type: ignore[no-any-return]
+    return spec.entry_point  # type: ignore[return-value]
+
+
+def env_spec(id: str, where: str = "env.id") -> gymnasium.envs.registration.EnvSpec:
+    """Gymnasium's entry for `id`, after importing the module in front of it. ConfigError for no such one."""
+    from automl_ext.mistakes import ConfigError, unknown
+
+    if id.startswith("automl_ext/") and id not in ENVIRONMENTS:
+        raise ConfigError(where, unknown("environment", id, ENVIRONMENTS, "your own: my_module:MyTarget-v0"))
+    module, _, name = id.rpartition(":")
+    if module:
+        _import(module, id, where)
+    register()
+    import gymnasium
+
+    if name in gymnasium.registry:
+        return gymnasium.registry[name]
+    if module:
+        own = [known for known, spec in gymnasium.registry.items() if _module_of(spec) == module]
+        raise ConfigError(where, unknown("environment", name, own, f"what {module} registers with gymnasium.register"))
+    raise ConfigError(where, unknown("environment", id, ENVIRONMENTS, "your own: my_module:MyTarget-v0"))
+
+
+def register() -> None:
+    """Make our environments known to Gymnasium, so that `gymnasium.make` takes their ids. Safe to call again."""
+    import gymnasium
+
+    for id, entry in ENVIRONMENTS.items():
+        if id not in gymnasium.registry:
+            gymnasium.register(id, entry_point=entry.path)
+
+
+def make(id: str, **options: Any) -> gymnasium.Env[Any, Any]:
+    """`gymnasium.make` for ours and yours, with checked options. Raises ConfigError naming what is wrong."""
+    spec = env_spec(id)
+    taken = check_options(env_class(id), options, "env", spec.kwargs)
+    import gymnasium
+
+    return gymnasium.make(id, **taken)
+
+
+def check_options(
+    cls: Callable[..., Any], options: Mapping[str, Any], where: str, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The options as `cls` takes them; see `automl_ext.options.check_options`."""
+    from automl_ext.options import check_options as check
+
+    return check(cls, options, where, given or {})
+
+
+def _is_path(name: str) -> bool:
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))
+
+
+def _import(name: str, path: str, where: str) -> Any:
+    from automl_ext.mistakes import ConfigError, shown
+
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(where, f"{shown(path)} names no module; write my_module:Name")
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise ConfigError(where, f"importing {name} failed: {error}") from None
+        raise ConfigError(where, f"no module {error.name} (for {shown(path)}); is it in the working directory?") from None
+    except Exception as error:
+        raise ConfigError(where, f"importing {name} failed: {type(error).__name__}: {error}") from error
+
+
+def _module_of(spec: gymnasium.envs.registration.EnvSpec) -> str:
+    entry = spec.entry_point
+    return entry.partition(":")[0] if isinstance(entry, str) else str(getattr(entry, "__module__", ""))
+
+
+def search_path(folder: str) -> None:
+    """Let modules in `folder` be imported, behind all others: what is installed is never shadowed."""
+    if folder not in sys.path:
+        sys.path.append(folder)
