@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from automl_ext.mistakes import ConfigError, nearest, one_line, shown
+from automl_ext.mistakes import ConfigError, dotted, nearest, one_line, shown
 
 LARGEST = 1_000_000
 """Bytes of the largest config."""
@@ -37,12 +37,13 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
+        mark = event.start_mark
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(problem="anchors and aliases (&, *) are not used here", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem="anchors and aliases (&, *) are not used here", problem_mark=mark)
         self.depth += 1
         if self.depth > DEEPEST:
-            raise yaml.MarkedYAMLError(problem=f"nested deeper than {DEEPEST} levels", problem_mark=event.start_mark)
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {DEEPEST} levels", problem_mark=mark)
+        node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
@@ -56,7 +57,7 @@ class _Dumper(yaml.SafeDumper):
 
 for _kind, _pattern, _first in _PLAIN:
     for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(_TAG + _kind, re.compile(f"^(?:{_pattern})$"), _first)  # type: ignore[no-untyped-call]
+        _class.add_implicit_resolver(_TAG + _kind, re.compile(f"^(?:{_pattern})$"), _first)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -76,10 +77,10 @@ def parse(text: str, source: str) -> Any:
     try:
         loader = _Loader(text)
         try:
-            node = loader.get_single_node()  # type: ignore[no-untyped-call]
+            node = loader.get_single_node()
             return None if node is None else _value(node)
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         reason = f"character {shown(chr(int(error.character)))} is not allowed in YAML"
@@ -99,7 +100,7 @@ def put(fields: dict[str, Any], override: str) -> str:
     key, equals, text = override.partition("=")
     key = key.strip()
     if not equals or not all(key.split(".")):
-        raise ConfigError("", f"must be key=value, such as trials=200 or searcher.population=20, not {shown(override)}", "--set")
+        raise ConfigError("", f"must be key=value, such as env.macs_kept=0.3, not {shown(override)}", "--set")
     try:
         value = parse(text, "--set")
     except ConfigError as error:
@@ -165,7 +166,7 @@ def _text(path: Path) -> str:
 
 
 def _neighbour(path: Path) -> str:
-    """"; did you mean x.yaml?" where a file of nearly this name is beside it."""
+    """ "; did you mean x.yaml?" where a file of nearly this name is beside it."""
     folder = path.parent
     names = [file.name for file in folder.glob("*.y*ml")] if folder.is_dir() else []
     near = nearest(path.name, names)
@@ -204,8 +205,8 @@ def _mapping(node: yaml.MappingNode) -> dict[str, Any]:
     lines: dict[str, int] = {}
     for key_node, value_node in node.value:
         if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _TAG + "str":
-            name = shown(getattr(key_node, "value", key_node)) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
-            raise _marked(key_node, f"a key is text, not {name}")
+            what = shown(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
+            raise _marked(key_node, f"a key is text, not {what}")
         key = key_node.value
         if key in lines:
             raise _marked(key_node, f"the key {shown(key)} stands twice (first in line {lines[key]})")
@@ -228,9 +229,7 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
 
 
 def plain(value: Any, key: Sequence[int | str] = ()) -> Any:
-    """`value` if it is plain data: null, true, false, finite numbers, text, lists, mappings. ConfigError names the key."""
-    from automl_ext.mistakes import dotted
-
+    """A copy of plain data: null, true, false, finite numbers, text, lists, mappings; else ConfigError with the key."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):

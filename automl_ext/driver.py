@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from automl_ext.config import Component, Config
+from automl_ext.config import Component, Config, checked, load
 from automl_ext.env import Job, SearchEnv
 from automl_ext.executors import Executor, build_executor
 from automl_ext.finals import play_finals
@@ -39,12 +39,9 @@ def start(
 
     Raises ConfigError, SpaceError and what the environment's constructor raises for bad options; see also `search`.
     """
-    from automl_ext.config import load
-
     if isinstance(config, str | Path):
-        config = load(Path(config))
-    elif not isinstance(config, Config):
-        config = Config.from_dict(dict(config))
+        config = load(config)
+    config = checked(config if isinstance(config, Config) else Config.from_dict(config))
     env = build_env(config)
     searcher = build_searcher(config.searcher, env.target, config.seed)
     run = Run.create(config, out)

@@ -14,7 +14,7 @@ from automl_ext.report.tables import Row, final_rows, test_metric
 if TYPE_CHECKING:
     from automl_ext.run import Run
 
-_APART = ("seed", "executor")
+_APART = ("seed", "executor", "max_failures", "expect", "paper")
 """Config keys that do not set groups apart: they do not change what a search decides, or are what is averaged over."""
 
 

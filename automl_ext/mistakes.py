@@ -1,4 +1,4 @@
-"""Mistakes in what a user wrote, as one line each: `file:key: reason`, with what is legal and the nearest legal name."""
+"""Mistakes in what a user wrote, one line each: `file:key: reason`, with what is legal and the nearest legal name."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def nearest(name: object, legal: Iterable[str]) -> str | None:
 
 
 def unknown(what: str, name: object, legal: Collection[str], also: str = "") -> str:
-    """"unknown key 'trails'; did you mean 'trials'? (legal: ...)"; `also`: what else is legal."""
+    """Text such as "unknown key 'trails'; did you mean 'trials'? (legal: ...)"; `also`: what else is legal."""
     near = nearest(name, legal)
     guess = f"; did you mean {near!r}?" if near else ""
     listed = ", ".join(sorted(legal)) or "none"
@@ -68,13 +68,13 @@ def dotted(place: Iterable[int | str]) -> str:
     return one_line(".".join(str(part) for part in place), 200)
 
 
-def first_mistake(error: ValidationError, model: type[BaseModel], prefix: str = "", source: str = "config") -> ConfigError:
+def first_mistake(error: ValidationError, model: type[BaseModel], prefix: str = "") -> ConfigError:
     """What pydantic found, as one line: unknown keys first, because a misspelt key is also missing."""
     faults = error.errors(include_url=False)
     fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
     place, annotation, metadata = _follow(model, fault["loc"])
     key = dotted((*([prefix] if prefix else []), *place))
-    return ConfigError(key, _reason(fault, annotation, metadata, place), source)
+    return ConfigError(key, _reason(fault, annotation, metadata, place))
 
 
 def _reason(fault: Mapping[str, Any], annotation: Any, metadata: Sequence[Any], place: Place) -> str:
@@ -130,7 +130,7 @@ def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
 
 def _facts(metadata: Iterable[Any]) -> tuple[str, str]:
     """(noun, range in words) that annotations give."""
-    noun, found = "", {}
+    noun, found = "", dict[str, Any]()
     for fact in metadata:
         if isinstance(fact, FieldInfo):
             inner_noun, _ = _facts(fact.metadata)

@@ -64,7 +64,8 @@ def option_model(cls: Callable[..., Any], where: str, given: Collection[str] = (
         if name in skipped or parameter.kind is parameter.VAR_POSITIONAL:
             continue
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise ConfigError(where, f"{_name(cls)} takes {parameter}; every option needs a name of its own to be checked")
+            reason = f"{_name(cls)} takes {parameter}; every option needs a name of its own to be checked"
+            raise ConfigError(where, reason)
         default = parameter.default
         if default is parameter.empty:
             default = None if name in given else ...
@@ -79,8 +80,8 @@ def _validated(cls: Callable[..., Any], options: Mapping[str, Any], where: str, 
     try:
         model = option_model(cls, where, given)
     except (PydanticSchemaGenerationError, NameError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(where, f"the options of {_name(cls)} have annotations that cannot be checked: {reason}") from None
+        reason = f"{_name(cls)} has annotations that cannot be checked: {str(error).partition(chr(10))[0]}"
+        raise ConfigError(where, reason) from None
     text = json.dumps(plain(dict(options), (where,)), allow_nan=False)
     try:
         return model.model_validate_json(text)
@@ -94,7 +95,7 @@ def _annotation(cls: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     if written is parameter.empty:
         kind = type(parameter.default)
         return kind if kind in (bool, int, float, str) else Any
-    call = cls.__init__ if isinstance(cls, type) else cls
+    call = inspect.getattr_static(cls, "__init__") if isinstance(cls, type) else cls
     module = sys.modules.get(getattr(call, "__module__", "") or "")
     names = {**vars(typing), **(vars(module) if module else {})}
     try:

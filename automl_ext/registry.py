@@ -64,7 +64,7 @@ def resolve(path: str, where: str = "") -> Any:
         if not hasattr(found, name):
             from automl_ext.mistakes import ConfigError, unknown
 
-            public = [known for known in vars(found) if not known.startswith("_")][:30] if hasattr(found, "__dict__") else []
+            public = [known for known in dir(found) if not known.startswith("_")]
             raise ConfigError(where, unknown(f"attribute of {module_name}", name, public))
         found = getattr(found, name)
     return found
@@ -168,7 +168,8 @@ def _import(name: str, path: str, where: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise ConfigError(where, f"importing {name} failed: {error}") from None
-        raise ConfigError(where, f"no module {error.name} (for {shown(path)}); is it in the working directory?") from None
+        reason = f"no module {error.name} (for {shown(path)}); is it in the working directory?"
+        raise ConfigError(where, reason) from None
     except Exception as error:
         raise ConfigError(where, f"importing {name} failed: {type(error).__name__}: {error}") from error
 

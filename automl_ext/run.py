@@ -19,7 +19,7 @@ from typing import Any
 
 import filelock
 
-from automl_ext.config import Config, changed, load
+from automl_ext.config import Config, changed, checked, load
 from automl_ext.journal import Journal, write_atomically, write_json
 from automl_ext.objective import Objective, rank
 from automl_ext.searcher import Trial
@@ -53,7 +53,7 @@ class Run:
         searcher="random", trials=50). Raises ConfigError for bad fields, before anything is written.
         """
         if not isinstance(config, Config):
-            config = Config.from_dict({**(config or {}), **fields})
+            config = checked(Config.from_dict({**(config or {}), **fields}))
         folder = _new_folder(Path(out), f"{slug(config.name)}-s{config.seed}")
         write_atomically(folder / "config.yaml", config.to_yaml())
         write_json(folder / "manifest.json", _manifest())

@@ -85,7 +85,7 @@ def test_a_clear_winner_over_eight_seeds_is_significant_and_pairs_go_by_seed(tmp
 def test_holm_covers_all_pairs_that_are_tested(tmp_path):
     runs = [
         make_run(tmp_path, search_trials([0.5 + place / 10 + seed / 100]), seed, searcher=name)
-        for place, name in enumerate(["a", "b", "c"])
+        for place, name in enumerate(["random", "local", "ddpg"])
         for seed in range(6)
     ]
     found = compare(runs)

@@ -44,7 +44,8 @@ def trial(number, metrics=None, candidate=None, stage="search", note=None, **fie
 
 def make_run(folder, trials, /, objectives=ACCURACY, outcome="finished", baselines=None, **config):
     """A run folder as a search leaves it."""
-    run = Run.create({"env": "automl_ext/Pruning-v0", "searcher": "ddpg", "name": "quick", **config}, out=folder)
+    fields = {"env": "automl_ext/Pruning-v0", "searcher": "ddpg", "name": "quick", "trials": 100, **config}
+    run = Run.create(fields, out=folder)
     run.describe(
         outcome=outcome, **({"objectives": [vars(objective) for objective in objectives]} if objectives else {})
     )
@@ -244,7 +245,8 @@ def test_hostile_text_stays_text(tmp_path):
         trials.append(trial(i, metrics, candidate, **({} if i % 4 else {"error": failure})))
     trials += finals(60, {("searched", EVIL): [0.9, 0.8], ("reference", EVIL): [0.7], (EVIL, EVIL): [0.6]})
     paper = {"title": EVIL, "authors": EVIL, "year": 2018, "arxiv": "javascript:alert(1)", "deviations": [EVIL]}
-    run = make_run(tmp_path, trials, outcome=f"failed: {EVIL}", name=EVIL, searcher=EVIL, paper=paper,
+    run = make_run(tmp_path, trials, outcome=f"failed: {EVIL}", name=EVIL, paper=paper,
+                   searcher={"name": "ddpg", EVIL: EVIL},
                    env={"id": EVIL, EVIL: EVIL}, baselines={"random": trials[:60]})  # fmt: skip
     run.describe(**{EVIL: EVIL})
     (run.folder / "best" / "pictures").mkdir(parents=True)
