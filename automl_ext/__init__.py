@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from automl_ext.driver import search
     from automl_ext.env import Job, SearchEnv
     from automl_ext.objective import Objective
     from automl_ext.registry import make
     from automl_ext.run import Run
-    from automl_ext.driver import search
     from automl_ext.searcher import Failure, Proposal, Searcher, Target, Trial
     from automl_ext.space import Choice, Integer, Real, Space, Walk
 

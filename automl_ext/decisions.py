@@ -255,7 +255,8 @@ def narrowed(path: str, declared: Decision, decision: Decision) -> Decision:
         if inside:
             return decision
     elif isinstance(declared, Real) and isinstance(decision, Real):
-        if declared.low <= decision.low and decision.high <= declared.high:
+        inside = decision.low in declared and decision.high in declared
+        if inside:
             return decision
     raise SpaceError(f"{path}: narrow may only shrink {declared.legal}, not make it {decision.legal}")
 

@@ -1,6 +1,6 @@
 """A whole run: prepare, search, baselines, final stages, test, export.
 
-    config -> env -> searcher -> journal -> report
+config -> env -> searcher -> journal -> report
 """
 
 from __future__ import annotations

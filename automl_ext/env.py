@@ -75,8 +75,10 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
     measured: tuple[str, ...] = ()
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
     supernet: Callable[[np.random.Generator], Any] | None = None
+    _walk: Walk
+    _ended: bool = True
 
-    def prepare(self, folder: Path) -> None:  # noqa: B027
+    def prepare(self, folder: Path) -> None:
         """Once a run, before any evaluation: put what all evaluations share into `folder` (empty at the start)."""
 
     @abstractmethod
@@ -94,10 +96,10 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
         """
         return {}
 
-    def export(self, job: Job, folder: Path) -> None:  # noqa: B027
+    def export(self, job: Job, folder: Path) -> None:
         """Write artefacts that load without this package into `folder`. `job.parent`: its last trial's folder."""
 
-    def illustrate(self, candidate: Candidate, folder: Path) -> None:  # noqa: B027
+    def illustrate(self, candidate: Candidate, folder: Path) -> None:
         """Write SVG files that show `candidate` into `folder`, for the report."""
 
     def observe(self, walk: Walk) -> NDArray[np.float32]:
@@ -126,17 +128,15 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
         """Whether actions are `Discrete` (any choice in the space) or `Box(0, 1, (1,))` (numbers only)."""
         return any(isinstance(decision, Choice) for slot in self.space.slots for decision in slot.decisions)
 
-    @final
     @cached_property
-    def action_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
+    def action_space(self) -> gymnasium.Space[Any]:
         if not self.discrete:
             return gymnasium.spaces.Box(0.0, 1.0, (1,), np.float32)
         sizes = [len(_actions(decision, self.bins)) for slot in self.space.slots for decision in slot.decisions]
         return gymnasium.spaces.Discrete(max(sizes))
 
-    @final
     @cached_property
-    def observation_space(self) -> gymnasium.Space[NDArray[np.float32]]:  # type: ignore[override]
+    def observation_space(self) -> gymnasium.Space[NDArray[np.float32]]:
         walk = self.space.walk()
         size = 1 if walk.done else len(self.observe(walk))
         return gymnasium.spaces.Box(0.0, 1.0, (size,), np.float32)
@@ -152,7 +152,7 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
 
     @final
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Settle one decision. The reward is the primary objective (negated where minimised) once the candidate is whole.
+        """Settle one decision. The reward is the primary objective, negated where minimised, at the end of the walk.
 
         Raises RuntimeError after the episode's end, and what `evaluate` raises.
         """
@@ -188,7 +188,7 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
         return mask
 
     @final
-    def render(self) -> str:  # type: ignore[override]
+    def render(self) -> str:
         """The walk so far as text."""
         lines = [f"{path} = {value!r}" for path, value in self._walk.candidate.items()]
         return "\n".join([*lines, "done" if self._walk.done else f"{self._walk.path}: {self._walk.decision.legal}"])

@@ -149,7 +149,9 @@ def digest(trials: Iterable[Trial], measured: Collection[str] = ()) -> str:
         if trial.metrics is not None:
             metrics = {name: value for name, value in sorted(trial.metrics.items()) if name not in measured}
         error = trial.error and trial.error.kind
-        rows.append([trial.number, trial.stage, trial.candidate, trial.budget, trial.parent, trial.origin, error, metrics])
+        rows.append(
+            [trial.number, trial.stage, trial.candidate, trial.budget, trial.parent, trial.origin, error, metrics]
+        )
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 

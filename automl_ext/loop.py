@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from automl_ext import state
@@ -30,7 +30,7 @@ from automl_ext.space import SpaceError
 
 @dataclass(frozen=True)
 class Crew:
-    """What every stage of a run works with. `payload`: {"env": ..., "path": ...}, how a worker builds the environment."""
+    """What every stage of a run works with. `payload`: {"env", "path"}, how a worker builds the environment."""
 
     env: SearchEnv
     executor: Executor
@@ -210,10 +210,9 @@ class Stage:
         standing = rank(trial.metrics, objectives)
         if self.best is None or standing > rank(self.best.metrics, objectives):
             self.best = trial
-        goal = self.run.config.target
-        if goal is not None and self.name == "search":
-            if standing >= (0.0, objectives[0].signed({objectives[0].name: goal})):
-                self.order.stop()
+        goal = self.run.config.target if self.name == "search" else None
+        if goal is not None and standing >= (0.0, objectives[0].signed({objectives[0].name: goal})):
+            self.order.stop()
 
     def _count_failure(self, trial: Trial, error: Failure) -> None:
         cause = f"{error.kind}: {error.message.partition(chr(10))[0]}"

@@ -1,6 +1,6 @@
 """Run: one configuration, one seed, one journal, in one folder that is readable without this package.
 
-    config.yaml manifest.json trials.jsonl run.log shared/ trials/00017/ baselines/ best/ report.html
+config.yaml manifest.json trials.jsonl run.log shared/ trials/00017/ baselines/ best/ report.html
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ from automl_ext.journal import Journal, write_atomically, write_json
 from automl_ext.objective import Objective, rank
 from automl_ext.searcher import Trial
 
-_DISTRIBUTIONS = ("automl-ext", "torch", "numpy", "deap", "gymnasium", "scikit-learn", "albumentations", "torch-pruning")
+_DISTRIBUTIONS = (
+    "automl-ext",
+    "torch",
+    "numpy",
+    "deap",
+    "gymnasium",
+    "scikit-learn",
+    "albumentations",
+    "torch-pruning",
+)
 
 
 class RunError(RuntimeError):
@@ -130,7 +139,7 @@ class Run:
         return sorted((t for t in finals if t.stage == f"final-{last}"), key=lambda trial: trial.number)
 
     def best(self) -> Trial | None:
-        """The searched finalist with the best mean validation result (its first repeat), else the search's best trial."""
+        """The searched finalist with the best mean validation result, else the search's best trial."""
         objectives = self.objectives
         groups: dict[str, list[Trial]] = {}
         for trial in self.last_stage():

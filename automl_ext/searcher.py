@@ -1,6 +1,6 @@
 """Searchers ask and tell; this file holds the values that pass between them and the loop.
 
-    proposal <- ask      trial -> tell      proposal before an evaluation, trial after it
+proposal <- ask      trial -> tell      proposal before an evaluation, trial after it
 """
 
 from __future__ import annotations

@@ -70,8 +70,10 @@ def built(request: Mapping[str, Any]) -> SearchEnv:
 
 
 def _build(name: str | None, options: Mapping[str, Any]) -> SearchEnv:
-    module = "" if name is None or name.startswith("automl_ext/") or ":" in name else (
-        f"; a target of a script or notebook has to be put into a module and named module:{name}"
+    module = (
+        ""
+        if name is None or name.startswith("automl_ext/") or ":" in name
+        else (f"; a target of a script or notebook has to be put into a module and named module:{name}")
     )
     try:
         if name is None:
@@ -222,7 +224,9 @@ def checked(metrics: Metrics, needed: Sequence[str]) -> dict[str, float]:
         raise _MetricsError(f"an evaluation gives a mapping from names to numbers, not {type(metrics).__name__}")
     missing = [name for name in needed if name not in metrics]
     if missing:
-        raise _MetricsError(f"no metric {missing[0]!r}, which is an objective; got {', '.join(map(str, metrics)) or 'none'}")
+        raise _MetricsError(
+            f"no metric {missing[0]!r}, which is an objective; got {', '.join(map(str, metrics)) or 'none'}"
+        )
     values = {}
     for name, value in metrics.items():
         try:

@@ -60,7 +60,9 @@ class Climber:
         else:
             a = min(9, max(0, self.best.candidate["a"] + int(rng.integers(-2, 3))))
             b = (self.best.candidate["b"] + len(pending)) % 3
-        return Proposal({"a": a, "b": b, "c": float(np.round(rng.random(), 1))}, {"pending": [p.note for p in pending][:1]})
+        return Proposal(
+            {"a": a, "b": b, "c": float(np.round(rng.random(), 1))}, {"pending": [p.note for p in pending][:1]}
+        )
 
     def tell(self, trial, rng):
         score = -1.0 if trial.metrics is None else trial.metrics["score"]
@@ -217,7 +219,7 @@ def test_failures_are_data_and_too_many_in_a_row_stop_the_run(tmp_path):
         def ask(self, number, pending, rng):
             return Proposal({"a": 1, "b": 0, "c": float(number) / 100})
 
-    with pytest.raises(RunError, match="4 trials in a row failed with exception: .*no 1"):
+    with pytest.raises(RunError, match=r"4 trials in a row failed with exception: .*no 1"):
         play(tmp_path / "all", env, Stubborn(), max_failures=4)
 
 
@@ -315,11 +317,12 @@ def test_a_searcher_that_breaks_its_contract_is_named(tmp_path):
 
 def test_a_journal_of_another_search_is_refused(tmp_path):
     run = play(tmp_path)
-    with pytest.raises(RunError, match="start a new run"):
-        class Other(Climber):
-            def ask(self, number, pending, rng):
-                return Proposal({"a": 0, "b": 0, "c": 0.25})
 
+    class Other(Climber):
+        def ask(self, number, pending, rng):
+            return Proposal({"a": 0, "b": 0, "c": 0.25})
+
+    with pytest.raises(RunError, match="start a new run"):
         play(tmp_path, None, Other(), resume=run.folder)
 
 
@@ -434,7 +437,7 @@ def test_prepare_runs_once_and_its_failure_is_one_error(tmp_path):
             (folder / "half.txt").write_text("half")
             raise OSError("no disk")
 
-    with pytest.raises(RunError, match="prepare failed: .*no disk"):
+    with pytest.raises(RunError, match=r"prepare failed: .*no disk"):
         play(tmp_path / "bad", Broken())
     (folder,) = (tmp_path / "bad").iterdir()
     assert not (folder / "shared").exists()

@@ -39,7 +39,7 @@ class Counting(Random):
 class Outside(Random):
     def ask(self, number, pending, rng):
         candidate = self.space.sample(rng)
-        return Proposal({path: "nowhere" for path in candidate})
+        return Proposal(dict.fromkeys(candidate, "nowhere"))
 
 
 class Forgetful(Random):

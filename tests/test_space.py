@@ -27,12 +27,16 @@ def drawn(depth: int) -> st.SearchStrategy[Space]:
         for name in draw(names):
             kind = draw(st.sampled_from(["choice", "integer", "real"]))
             if kind == "choice":
-                options = draw(st.lists(st.sampled_from(["x", "y", 0, 1.5, None, True]), min_size=1, max_size=4, unique_by=repr))
+                options = draw(
+                    st.lists(st.sampled_from(["x", "y", 0, 1.5, None, True]), min_size=1, max_size=4, unique_by=repr)
+                )
                 opened = {option: branch for option in options if (branch := draw(inner)) is not None}
                 decisions.append(Choice(name, options, branches=opened))
             elif kind == "integer":
                 low = draw(st.integers(1, 9))
-                decisions.append(Integer(name, low, low + draw(st.integers(0, 40)), draw(st.integers(1, 4)), draw(st.booleans())))
+                decisions.append(
+                    Integer(name, low, low + draw(st.integers(0, 40)), draw(st.integers(1, 4)), draw(st.booleans()))
+                )
             else:
                 decisions.append(Real(name, 0.5, 0.5 + draw(st.floats(0, 9)), draw(st.booleans())))
         return Space(*decisions)
@@ -64,7 +68,10 @@ def rule(depth: int) -> Space:
     """A binary rule tree: a function with two sub-trees, or an operand at the leaves."""
     if depth == 0:
         return Space(Choice("op", ["g", "m", "v"]))
-    return Space(Choice("op", ["add", "mul"]), *(Choice(side, [depth], branches={depth: rule(depth - 1)}) for side in ("left", "right")))
+    return Space(
+        Choice("op", ["add", "mul"]),
+        *(Choice(side, [depth], branches={depth: rule(depth - 1)}) for side in ("left", "right")),
+    )
 
 
 def test_paths_go_by_position():
@@ -99,7 +106,11 @@ def test_narrow_reaches_every_view():
     space = Space(*(Choice(name, [1, 2, 3]) for name in "abc"), narrow=different)
     assert len(list(space.candidates(9))) == 6
     rng = np.random.default_rng(0)
-    for candidate in (space.sample(rng), space.from_genes({"a": 1, "b": 1, "c": 1}), space.from_vector(rng.random(space.dim))):
+    for candidate in (
+        space.sample(rng),
+        space.from_genes({"a": 1, "b": 1, "c": 1}),
+        space.from_vector(rng.random(space.dim)),
+    ):
         assert sorted(candidate.values()) == [1, 2, 3]
     assert {"a": 1, "b": 1, "c": 2} not in space
 
@@ -141,7 +152,13 @@ def test_check_names_the_first_wrong_path(candidate, said):
 
 
 def test_genes_that_are_not_reached_stay_silent_and_speak_again():
-    space = Space(Choice("op", ["conv", "pool"], branches={"conv": Space(Integer("width", 1, 8)), "pool": Space(Real("scale", 0.0, 1.0))}))
+    space = Space(
+        Choice(
+            "op",
+            ["conv", "pool"],
+            branches={"conv": Space(Integer("width", 1, 8)), "pool": Space(Real("scale", 0.0, 1.0))},
+        )
+    )
     genes = {"op": "conv", "op/width": 5, "op/scale": 0.25}
     assert space.from_genes(genes) == {"op": "conv", "op/width": 5}
     assert space.from_genes({**genes, "op": "pool"}) == {"op": "pool", "op/scale": 0.25}

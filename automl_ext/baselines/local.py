@@ -3,8 +3,8 @@
 Known as a strong baseline of architecture search: C. White, S. Nolen, Y. Savani, "Exploring the Loss Landscape in
 Neural Architecture Search", UAI 2021, arXiv 2005.02960 (which also takes the first improvement as a variant).
 
-Differs from the paper: 1. trials that are pending when the search moves on still count: a better one becomes the centre.
-2. Numbers step to the values next to the current one and to `bins` values over the range.
+Differs from the paper: 1. trials that are pending when the search moves on still count: a better one
+becomes the centre. 2. Numbers step to the values next to the current one and to `bins` values over the range.
 """
 
 from __future__ import annotations

@@ -39,12 +39,12 @@ class Individual:
 
 
 class RegularizedEvolution:
-    """population: P individuals alive. sample: tournament size S, drawn with replacement. identity: chance of no change."""
+    """population: P alive. sample: tournament size S, drawn with replacement. identity: chance of no mutation."""
 
     def __init__(
         self, target: Target, rng: np.random.Generator, *, population: int = 20, sample: int = 5, identity: float = 0.0
     ) -> None:
-        if not 1 <= sample or population < 1:
+        if not sample >= 1 or population < 1:
             raise ValueError(f"searcher: population and sample are at least 1, not {population} and {sample}")
         self.target = target
         self.size = population

@@ -41,7 +41,9 @@ class GenericVariation:
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """A value for every slot."""
-        silent = {slot.path: slot.decisions[int(rng.integers(len(slot.decisions)))].sample(rng) for slot in self.space.slots}
+        silent = {
+            slot.path: slot.decisions[int(rng.integers(len(slot.decisions)))].sample(rng) for slot in self.space.slots
+        }
         return silent | self.space.sample(rng)
 
     def mutate(self, genes: Genes, rng: np.random.Generator) -> dict[str, Any]:

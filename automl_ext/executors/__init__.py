@@ -1,9 +1,9 @@
 """Executors: where evaluations run. A payload of JSON goes in, a future of JSON comes back.
 
-    serial      in this process, one after the other
-    process     worker processes of this machine: timeouts that kill, a memory limit, dead workers replaced
-    dask        workers of a Dask cluster
-    Futures(e)  any concurrent.futures.Executor
+serial      in this process, one after the other
+process     worker processes of this machine: timeouts that kill, a memory limit, dead workers replaced
+dask        workers of a Dask cluster
+Futures(e)  any concurrent.futures.Executor
 """
 
 from __future__ import annotations

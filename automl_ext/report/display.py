@@ -100,6 +100,8 @@ def duration(seconds: float | None) -> str:
     """Such as "4.2 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
+    if seconds <= 0:
+        return "under 1 s"
     if seconds < 1:
         return f"{seconds * 1000:.3g} ms"
     if seconds < 60:

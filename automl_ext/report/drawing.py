@@ -129,8 +129,11 @@ def view(curves: Sequence[Numbers], goal: str, share: bool = False) -> tuple[flo
     behind = [curve[min(len(curve) - 1, max(3, len(curve) // 20)) :] for curve in curves]
     values = np.concatenate([part[~np.isnan(part)] for part in behind] + [[last(curve)] for curve in curves])
     low, high = float(values.min()), float(values.max())
+    far = 0.6
+    if low == high:
+        low, high, far = min(map(np.nanmin, curves)), max(map(np.nanmax, curves)), 0.08
     room = (high - low) or abs(high) * 0.05 or 1.0
-    below, above = (0.6, 0.08) if goal == "max" else (0.08, 0.6)
+    below, above = (far, 0.08) if goal == "max" else (0.08, far)
     span = (low - below * room, high + above * room)
     return (max(span[0], -0.02), min(span[1], 1.02)) if share else span
 

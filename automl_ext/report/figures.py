@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from automl_ext.report.display import Column, column, cost, count, text
 from automl_ext.report.drawing import (
@@ -69,38 +68,34 @@ def progress(story: Story, baselines: Mapping[str, Story], searcher: str) -> Fig
     return Figure("Progress of the search", svg, caption + (", those far off are left out." if cut else "."))
 
 
-def trade_off(story: Story, rows: Sequence[Row]) -> Figure | None:
+def trade_off(story: Story, baselines: Mapping[str, Story], rows: Sequence[Row]) -> Figure | None:
     """Two metrics against each other: the first two objectives, else the primary one and what a candidate costs."""
     pair = _pair(story)
     if pair is None:
         return None
-    x_name, y_name = pair
     goals = {objective.name: objective.goal for objective in story.objectives}
-    x_values, y_values = story.column(x_name), story.column(y_name)
-    points = np.column_stack([x_values, y_values])
-    whole = ~np.isnan(points).any(axis=1)
-    points = points[whole]
+    ways = [goals.get(pair[0], "min"), goals.get(pair[1], "max")]
+    points, front = _clouds(story, pair, ways)
     if len(points) < 2:
         return None
-    front = points[_non_dominated(points, [goals.get(x_name, "min"), goals.get(y_name, "max")])]
-    front = front[np.argsort(front[:, 0], kind="stable")]
-    x_shown, y_shown = column(x_name, x_values), column(y_name, y_values)
+    x_shown, y_shown = (column(name, points[:, axis]) for axis, name in enumerate(pair))
     scale = np.array([x_shown.factor, y_shown.factor])
     with canvas("trade-off") as (figure, axes):
-        dots, line = _even(points, _DOTS) * scale, _even(front, _FRONT) * scale
-        axes.plot(*dots.T, "o", color=MUTED, alpha=0.35, markersize=3.2, markeredgewidth=0, label="evaluated")
-        axes.plot(*line.T, "-o", color=SERIES[0], markersize=4, linewidth=1.4, label="not dominated")
-        marked = _mark_rows(axes, rows, x_name, y_name, scale)
+        axes.plot(*(_even(points, _DOTS) * scale).T, "o", color=MUTED, alpha=0.35, markersize=3.2, markeredgewidth=0)
+        fronts = {"not dominated": front}
+        fronts |= {f"{named(name, 20)}'s": _clouds(part, pair, ways)[1] for name, part in list(baselines.items())[:3]}
+        for index, (name, line) in enumerate((name, line) for name, line in fronts.items() if len(line)):
+            look = {"color": SERIES[index], "linestyle": DASHES[index], "marker": MARKERS[index], "markersize": 4}
+            axes.plot(*(_even(line, _FRONT) * scale).T, linewidth=1.4, label=name, **look)
+        marked = _mark_rows(axes, rows, pair, scale)
         axes.set_xlabel(x_shown.heading)
         axes.set_ylabel(y_shown.heading)
         legend(axes, 3)
-        svg = inline(
-            figure, "trade-off", f"{y_shown.label} against {x_shown.label}, {count(len(points), 'evaluation')}"
-        )
-    said = [f"{column(name).label} {'up' if goals.get(name, way) == 'max' else 'down'}"
-            for name, way in ((y_name, "max"), (x_name, "min"))]  # fmt: skip
-    caption = f"{count(len(points), 'search evaluation')}; better is {' and '.join(said)}. "
-    caption += f"{count(len(front), 'evaluation')} not dominated by any other."
+        words = f"{y_shown.label} against {x_shown.label}, {count(len(points), 'evaluation')}"
+        svg = inline(figure, "trade-off", words)
+    up = {"max": "up", "min": "down"}
+    caption = f"{count(len(points), 'search evaluation')}; better is {y_shown.label} {up[ways[1]]}"
+    caption += f" and {x_shown.label} {up[ways[0]]}. {count(len(front), 'evaluation')} not dominated by any other."
     if marked:
         caption += f" Star and triangles: the best candidate and references, with the values of {marked}."
     return Figure("Trade-off", svg, caption)
@@ -187,17 +182,24 @@ def _varies(values: Numbers) -> bool:
     return len(known) > 1 and float(np.ptp(known)) > 1e-3 * float(np.abs(known).max())
 
 
-def _non_dominated(points: Numbers, goals: Sequence[str]) -> NDArray[np.bool_]:
+def _clouds(story: Story, pair: tuple[str, str], ways: Sequence[str]) -> tuple[Numbers, Numbers]:
+    """(points, 2) all evaluations, and those that no other dominates, by x; what misses a limit is not among these."""
     from moocore import is_nondominated  # type: ignore[import-untyped]
 
-    return np.asarray(is_nondominated(points, maximise=[goal == "max" for goal in goals]), dtype=bool)
+    if any(name not in story.values for name in pair):
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    points = np.column_stack([np.asarray(story.values[name]) for name in pair])
+    known = ~np.isnan(points).any(axis=1)
+    whole = points[known & (np.asarray(story.feasible) == 1)]
+    front = whole[is_nondominated(whole, maximise=[way == "max" for way in ways])] if len(whole) else whole
+    return points[known], front[np.argsort(front[:, 0], kind="stable")]
 
 
-def _mark_rows(axes: Axes, rows: Sequence[Row], x_name: str, y_name: str, scale: Numbers) -> str:
+def _mark_rows(axes: Axes, rows: Sequence[Row], pair: tuple[str, str], scale: Numbers) -> str:
     """Mark the best candidate and references that have both metrics. The stage these come from, "" for no mark."""
     stage = ""
     for row in [row for row in rows if row.role == "reference" or row.chosen][:6]:
-        x, y = row.mean(x_name), row.mean(y_name)
+        x, y = row.mean(pair[0]), row.mean(pair[1])
         if x is None or y is None:
             continue
         at, stage = (x * scale[0], y * scale[1]), row.stage

@@ -54,7 +54,7 @@ def contents(run: Run) -> dict[str, Any]:
     drawn = [
         figures.progress(story, baselines, run.config.searcher.name),
         figures.finalists(rows, verdict.metric),
-        figures.trade_off(story, rows),
+        figures.trade_off(story, baselines, rows),
         figures.decisions(found),
     ]
     best = story.best()
@@ -169,7 +169,10 @@ def _doubt(found: Importance, story: Story) -> str:
 
 
 def _decisions(candidate: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [(text(path, 120), text(value, 120)) for path, value in list(candidate.items())[:_DECISIONS]]
+    rows = [
+        (text(path, 120), f"{value:.6g}" if isinstance(value, float) else text(value, 120))
+        for path, value in list(candidate.items())[:_DECISIONS]
+    ]
     more = len(candidate) - len(rows)
     return [*rows, (f"{more} more decisions", "…")] if more > 0 else rows
 

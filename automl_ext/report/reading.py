@@ -199,7 +199,7 @@ def outcome(run: Run) -> str:
 
 
 def wall_seconds(run: Run) -> float | None:
-    """Seconds from the run's start to the last line of its log, pauses included; None where that is not known."""
+    """Whole seconds from the run's start to the last line of its log, pauses included; None where not known."""
     log, began = run.folder / "run.log", run.manifest.get("created_s")
     if not log.is_file() or not isinstance(began, int | float):
         return None
@@ -210,7 +210,7 @@ def wall_seconds(run: Run) -> float | None:
     if not stamps:
         return None
     ended = datetime.strptime(stamps[-1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-    return max(0.0, ended.timestamp() - float(began))
+    return max(0.0, ended.timestamp() - int(began))
 
 
 def key(candidate: dict[str, Any]) -> str:

@@ -21,7 +21,12 @@ Factory = Callable[..., Searcher]
 
 
 def check_searcher(
-    factory: Factory, *, options: Mapping[str, Any] | None = None, learns: bool = True, trials: int = 40, planted: int = 120
+    factory: Factory,
+    *,
+    options: Mapping[str, Any] | None = None,
+    learns: bool = True,
+    trials: int = 40,
+    planted: int = 120,
 ) -> None:
     """Raise AssertionError at the first rule that a searcher breaks.
 
@@ -34,7 +39,9 @@ def check_searcher(
         try:
             factory(target_of(space), stream(0, "build"), **options)
         except ValueError as error:
-            assert any(slot.path in str(error) for slot in space.slots), f"{name}: the refusal names no decision: {error}"
+            assert any(slot.path in str(error) for slot in space.slots), (
+                f"{name}: the refusal names no decision: {error}"
+            )
             continue
         treated += 1
         _check_contract(factory, options, name, space, trials)
@@ -46,8 +53,13 @@ def check_searcher(
 def spaces() -> dict[str, Space]:
     """One small space a kind: choice, number, conditional, narrowed, mixed."""
     digits = Space(*(Choice(f"c{index}", list("abcde")) for index in range(4)))
-    numbers = Space(Integer("n", 1, 40), Integer("m", 2, 64, step=2), Real("x", 0.0, 1.0), Real("rate", 1e-4, 1.0, log=True))
-    leaf = {"conv": Space(Integer("width", 1, 8), Choice("act", ["relu", "tanh"])), "pool": Space(Integer("size", 2, 5))}
+    numbers = Space(
+        Integer("n", 1, 40), Integer("m", 2, 64, step=2), Real("x", 0.0, 1.0), Real("rate", 1e-4, 1.0, log=True)
+    )
+    leaf = {
+        "conv": Space(Integer("width", 1, 8), Choice("act", ["relu", "tanh"])),
+        "pool": Space(Integer("size", 2, 5)),
+    }
     conditional = Space(*(Choice(f"layer{index}", ["none", "conv", "pool"], branches=leaf) for index in range(3)))
     mixed = Space(Choice("a", [True, False, None]), Integer("b", 0, 9), Real("c", -1.0, 1.0))
     narrowed = Space(*(Integer(f"k{index}", 1, 16) for index in range(4)), narrow=_budget)
@@ -89,7 +101,9 @@ def _check_contract(factory: Factory, options: dict[str, Any], name: str, space:
         whole = play(watch=_pure(where))
         for trial in whole:
             assert trial.candidate in space, f"{where}: trial {trial.number} is not in the space: {trial.candidate}"
-            assert json.loads(json.dumps(trial.note)) == trial.note, f"{where}: a note is not what JSON gives back: {trial.note}"
+            assert json.loads(json.dumps(trial.note)) == trial.note, (
+                f"{where}: a note is not what JSON gives back: {trial.note}"
+            )
         assert _same(play(), whole), f"{where}: the same seed gives another search"
         assert _same(play(shuffled=True), whole), f"{where}: the order of completion changes the search"
         for cut in range(0, len(whole), max(1, len(whole) // 10)):

@@ -17,13 +17,17 @@ def check_space(space: Space, seed: int = 0, samples: int = 50) -> None:
         candidate = space.sample(rng)
         assert candidate in space, f"a sampled candidate is not in the space: {candidate}"
         assert set(candidate) <= paths, f"a candidate decides at a path that is no slot: {set(candidate) - paths}"
-        assert space.build(lambda walk, c=candidate: c[walk.path]) == candidate, "build does not give a candidate back"
+        _check_build(space, candidate)
         assert space.from_genes(candidate) == candidate, f"from_genes changes a legal candidate: {candidate}"
         _check_vector(space, candidate)
         _check_partial(space, candidate, rng)
         _check_repair(space, rng)
         copy = dict(reversed(candidate.items()))
         assert space.key(candidate) == space.key(copy), "the key depends on the order of a dict"
+
+
+def _check_build(space: Space, candidate: Candidate) -> None:
+    assert space.build(lambda walk: candidate[walk.path]) == candidate, "build does not give a candidate back"
 
 
 def _check_vector(space: Space, candidate: Candidate) -> None:
@@ -33,7 +37,9 @@ def _check_vector(space: Space, candidate: Candidate) -> None:
     back = space.from_vector(vector)
     assert set(back) == set(candidate), "from_vector(to_vector(c)) decides elsewhere than c"
     for path, value in candidate.items():
-        near = back[path] == value or (isinstance(value, float) and abs(float(back[path] or 0) - value) < 1e-6 * (1 + abs(value)))
+        near = back[path] == value or (
+            isinstance(value, float) and abs(float(back[path] or 0) - value) < 1e-6 * (1 + abs(value))
+        )
         assert near, f"{path}: {value!r} comes back from the vector view as {back[path]!r}"
 
 

@@ -17,7 +17,9 @@ from automl_ext.space import Candidate
 from automl_ext.testing.spaces import check_space
 
 
-def check_target(target: str | SearchEnv, options: Mapping[str, Any] | None = None, *, seed: int = 0, samples: int = 3) -> None:
+def check_target(
+    target: str | SearchEnv, options: Mapping[str, Any] | None = None, *, seed: int = 0, samples: int = 3
+) -> None:
     """Raise AssertionError at the first rule that a target breaks. It evaluates about ten candidates.
 
     target: an id as in a config, or an environment (made by `automl_ext.make(...)`, unwrapped).
@@ -56,7 +58,9 @@ def _check_observations(env: SearchEnv, seed: int) -> None:
         while not walk.done:
             seen = np.asarray(env.observe(walk))
             assert seen.shape == shape, f"observe gives {seen.shape} at {walk.path}, {shape} at the start"
-            assert np.isfinite(seen).all() and (seen >= 0).all() and (seen <= 1).all(), f"observe leaves [0, 1] at {walk.path}"
+            assert np.isfinite(seen).all() and (seen >= 0).all() and (seen <= 1).all(), (
+                f"observe leaves [0, 1] at {walk.path}"
+            )
             walk.choose(walk.decision.sample(rng))
 
 
@@ -73,7 +77,9 @@ def _check_evaluations(env: SearchEnv, folder: Path, seed: int, samples: int) ->
         again = _metrics(env, folder, shared, number, candidate, name)
         measured = {*env.measured, *(objective.name for objective in env.objectives if objective.measured)}
         for metric in first.keys() - measured:
-            assert first[metric] == again[metric], f"{name}: the same job gives {metric} {first[metric]} and {again[metric]}"
+            assert first[metric] == again[metric], (
+                f"{name}: the same job gives {metric} {first[metric]} and {again[metric]}"
+            )
     if type(env).export is not SearchEnv.export:
         out = folder / "export"
         out.mkdir()
@@ -81,7 +87,9 @@ def _check_evaluations(env: SearchEnv, folder: Path, seed: int, samples: int) ->
         assert any(out.iterdir()), "export wrote nothing"
 
 
-def _metrics(env: SearchEnv, folder: Path, shared: Path, number: int, candidate: Candidate, name: str) -> dict[str, float]:
+def _metrics(
+    env: SearchEnv, folder: Path, shared: Path, number: int, candidate: Candidate, name: str
+) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir=folder) as own:
         job = Job(number, candidate, seed=number, folder=own, shared=str(shared))
         metrics = {key: float(value) for key, value in env.evaluate(job, never_stop).items()}

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional
-
 from automl_ext.tasks.pruning.flow import Flow, run
 from automl_ext.tasks.pruning.groups import Plan
+from torch import Tensor, fx, nn
+from torch.nn import functional
 
 __all__ = ["Dense", "Grams", "calibrate", "patches", "sampled", "solvable"]
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 import torch_pruning as tp  # type: ignore[import-untyped]
-from torch import Tensor, nn
-
 from automl_ext.tasks.pruning.network import PruningError
+from torch import Tensor, nn
 
 __all__ = ["Entry", "entries", "full_group", "group_of", "trace"]
 

@@ -20,15 +20,6 @@ from typing import Any, Literal, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
-from torch import nn
-
-from automl_ext.data import Data, load, normalise
-from automl_ext.env import Job, Report, SearchEnv
-from automl_ext.objective import Metrics, Objective
-from automl_ext.searcher import Variation
-from automl_ext.space import Candidate, Walk
 from automl_ext.tasks.pruning import prepared as shared_state
 from automl_ext.tasks.pruning.evaluate import Recovery, latency_ms, restore, size_metrics, slim
 from automl_ext.tasks.pruning.flow import read
@@ -38,6 +29,15 @@ from automl_ext.tasks.pruning.network import PruningError, build, load_weights
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
 from automl_ext.tasks.pruning.reference import references
 from automl_ext.tasks.pruning.space import Observer, keep_space, options
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from automl_ext.data import Data, load, normalise
+from automl_ext.env import Job, Report, SearchEnv
+from automl_ext.objective import Metrics, Objective
+from automl_ext.searcher import Variation
+from automl_ext.space import Candidate, Walk
 from automl_ext.training import Recipe, accuracy, lent_seed, resolve_device, train
 
 __all__ = ["PruningEnv"]

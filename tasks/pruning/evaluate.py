@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prepared import Prepared
 from automl_ext.tasks.pruning.prune import remaining, remove
 from automl_ext.tasks.pruning.reconstruct import put, reconstruct, reconstruct_by_gram, reestimate_norms
+from torch import Tensor, nn
 
 __all__ = ["Recovery", "latency_ms", "restore", "size_metrics", "slim"]
 

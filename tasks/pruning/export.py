@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-from torch import fx, nn
-
 from automl_ext.tasks.pruning.macs import layer_macs, total_macs
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
 from automl_ext.tasks.pruning.prune import remaining
+from safetensors.torch import save_file
+from torch import fx, nn
 
 __all__ = ["recipe", "source", "write"]
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-
 from automl_ext.tasks.pruning.network import PruningError
+from torch import Tensor, fx, nn
 
 __all__ = ["Flow", "Sum", "read", "run"]
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from automl_ext.tasks.pruning.coupling import Entry, entries, full_group, trace
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prune import Indices, mask, remove
+from torch import Tensor, nn
 
 __all__ = ["Group", "Layer", "Plan", "inspect"]
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from automl_ext.tasks.pruning.groups import Plan
+from automl_ext.tasks.pruning.macs import layer_macs
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-
-from automl_ext.tasks.pruning.groups import Plan
-from automl_ext.tasks.pruning.macs import layer_macs
 
 __all__ = ["draw"]
 

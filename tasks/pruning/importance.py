@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-
 from automl_ext.tasks.pruning.calibration import Grams
 from automl_ext.tasks.pruning.coupling import entries, full_group, trace
 from automl_ext.tasks.pruning.groups import Group, Plan
+from torch import Tensor, nn
 
 __all__ = ["rank_by_magnitude", "rank_by_reconstruction"]
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-
 from automl_ext.tasks.pruning.calibration import Dense, Grams, calibrate
 from automl_ext.tasks.pruning.flow import Flow, read
 from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.importance import rank_by_magnitude, rank_by_reconstruction
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 __all__ = ["Prepared", "load", "make", "save", "tensors"]
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from automl_ext.tasks.pruning.coupling import entries, full_group, group_of, trace
 from automl_ext.tasks.pruning.network import PruningError
+from torch import Tensor, nn
 
 __all__ = ["Indices", "Ranking", "mask", "remaining", "remove"]
 

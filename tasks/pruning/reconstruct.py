@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-
 from automl_ext.tasks.pruning.calibration import Dense, Grams, patches, sampled, solvable
 from automl_ext.tasks.pruning.flow import Flow, run
 from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.prune import Indices
+from torch import Tensor, fx, nn
 
 __all__ = ["reconstruct", "reconstruct_by_gram", "reestimate_norms", "solve"]
 

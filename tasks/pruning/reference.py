@@ -7,11 +7,10 @@ from collections.abc import Mapping
 
 import torch
 import torch_pruning as tp  # type: ignore[import-untyped]
-from torch import Tensor, nn
-
 from automl_ext.tasks.pruning.coupling import full_group, trace
 from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.macs import total_macs, uniform
+from torch import Tensor, nn
 
 __all__ = ["references"]
 

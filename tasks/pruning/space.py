@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-from automl_ext.space import Decision, Integer, Space, Value, Walk
 from automl_ext.tasks.pruning.groups import Group, Plan
 from automl_ext.tasks.pruning.macs import layer_macs, most, owners, total_macs
 from automl_ext.tasks.pruning.network import PruningError
+from numpy.typing import NDArray
+
+from automl_ext.space import Decision, Integer, Space, Value, Walk
 
 __all__ = ["FEATURES", "Ledger", "Observer", "keep_space", "options"]
 

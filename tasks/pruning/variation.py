@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from automl_ext.tasks.pruning.groups import Plan
+from automl_ext.tasks.pruning.macs import most
 
 from automl_ext.evolution.variation import GenericVariation
 from automl_ext.space import Genes, Space
-from automl_ext.tasks.pruning.groups import Plan
-from automl_ext.tasks.pruning.macs import most
 
 __all__ = ["ExchangeVariation"]
 

@@ -43,7 +43,9 @@ def test_grid_visits_each_combination_exactly_once(parallel):
 
 def test_grid_bins_reals():
     trials = play(Grid, Space(Real("x", 0.0, 1.0), Integer("n", 0, 100)), 1000, bins=3)
-    assert [tuple(trial.candidate.values()) for trial in trials] == [(x, n) for x in (0.0, 0.5, 1.0) for n in (0, 50, 100)]
+    assert [tuple(trial.candidate.values()) for trial in trials] == [
+        (x, n) for x in (0.0, 0.5, 1.0) for n in (0, 50, 100)
+    ]
 
 
 def test_sixty_random_trials_hit_the_best_twentieth_with_probability_095():
@@ -63,7 +65,7 @@ def test_the_neighbourhood_is_every_single_change_once():
 
 
 def test_local_takes_the_first_improvement_and_restarts_when_stuck():
-    """Sequentially each trial is a neighbour of the best since the last start; a start comes after a whole neighbourhood."""
+    """Each trial is a neighbour of the best since the last start; a start comes after a whole neighbourhood."""
     score = planted_score(CELL, 3)
     trials = play(Local, CELL, 300, score=score)
     centre, value, seen, starts = None, -np.inf, 0, 0

@@ -56,7 +56,13 @@ def resident_mb() -> float:
 def ours(trials: int, folder: str) -> Clock:
     gymnasium.register("bench/Noop-v0", entry_point=Noop)
     clock = Clock()
-    fields = {"env": "bench/Noop-v0", "searcher": "random", "trials": trials, "final": [], "executor": {"name": "serial"}}
+    fields = {
+        "env": "bench/Noop-v0",
+        "searcher": "random",
+        "trials": trials,
+        "final": [],
+        "executor": {"name": "serial"},
+    }
     run = Run.create(fields, out=folder)
     search(run, env=Noop(), progress=clock)
     run.close()
@@ -108,7 +114,8 @@ def main() -> None:
         print(f"{options.trials} trials: last tenth / first tenth = {last / first:.2f}")
         marks = sorted(clock.memory)
         if marks:
-            print(f"driver memory: {clock.memory[marks[0]]:.0f} MB after {marks[0]} trials, +{clock.memory[marks[-1]] - clock.memory[marks[0]]:.1f} MB at the end")
+            first_mb, last_mb = clock.memory[marks[0]], clock.memory[marks[-1]]
+            print(f"driver memory: {first_mb:.0f} MB after {marks[0]} trials, +{last_mb - first_mb:.1f} MB at the end")
 
 
 if __name__ == "__main__":

@@ -75,9 +75,7 @@ def main() -> None:
     for seed in range(options.seeds):
         for name in options.searchers:
             began = time.perf_counter()
-            found = measure(
-                environment(options.data, seed), SEARCHERS[name], options.trials, seed, options.workers
-            )
+            found = measure(environment(options.data, seed), SEARCHERS[name], options.trials, seed, options.workers)
             rows.setdefault(name, []).append(found.pop("searched"))
             if name == options.searchers[0]:
                 for reference, value in found.items():

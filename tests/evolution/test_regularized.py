@@ -6,6 +6,8 @@ index", which belong to the NASNet space; "async run with 1 worker equals serial
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,10 @@ def searcher(space=SPACE, seed=0, **options):
     return RegularizedEvolution(target_of(space), stream(seed, "build"), **options)
 
 
-def history(watched, trials, score=planted_score(SPACE, 0), seed=0):
+SCORE = planted_score(SPACE, 0)
+
+
+def history(watched, trials, score=SCORE, seed=0):
     """The trials, and the population (as trial numbers) at each ask."""
     populations = []
 
@@ -39,12 +44,13 @@ def test_the_oldest_leaves_and_an_individual_lives_exactly_p_cycles():
     An individual lives exactly P cycles (born at t, removed when t+P is inserted); the best individual also dies."""
     watched = searcher(population=7, sample=3)
     _, populations = history(watched, 60)
-    for before, after in zip(populations[7:], populations[8:], strict=False):
+    for before, after in itertools.pairwise(populations[7:]):
         assert len(before) == len(after) == 7 and after[:-1] == before[1:]
 
 
 def test_the_parent_has_the_best_fitness_of_its_sample():
-    """Parent has the max fitness of its sample; S=P with replacement still may miss the best; a tie rule is deterministic."""
+    """Parent has the max fitness of its sample; S=P with replacement still may miss the best; a tie rule is
+    deterministic."""
     watched = searcher(population=5, sample=400, identity=1.0)
     trials, _ = history(watched, 40)
     for number in range(5, 40):
@@ -66,8 +72,8 @@ def test_the_fitness_is_called_c_times_identity_included():
 
 
 def test_a_mutation_changes_one_gene_and_the_identity_none():
-    """Mutation distance: hidden-state or op mutation changes exactly one gene; identity 0; rate of identity 5% +- 3 sigma
-    in 10k draws."""
+    """Mutation distance: hidden-state or op mutation changes exactly one gene; identity 0; rate of identity 5% +- 3
+    sigma in 10k draws."""
     variation, rng = GenericVariation(SPACE), np.random.default_rng(0)
     genes = variation.sample(rng)
     for _ in range(2000):
@@ -76,7 +82,10 @@ def test_a_mutation_changes_one_gene_and_the_identity_none():
         genes = changed
     watched = searcher(population=1, sample=1, identity=0.05)
     simulate(watched, lambda c: 0.0, 1)
-    same = sum(watched.ask(n, [], stream(0, "ask", n)).candidate == SPACE.from_genes(watched.population[0].genes) for n in range(1, 10_001))
+    same = sum(
+        watched.ask(n, [], stream(0, "ask", n)).candidate == SPACE.from_genes(watched.population[0].genes)
+        for n in range(1, 10_001)
+    )
     assert abs(same - 500) < 3 * np.sqrt(10_000 * 0.05 * 0.95)
 
 

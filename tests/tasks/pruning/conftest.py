@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from automl_ext.env import Job, never_stop
 from automl_ext.tasks.pruning.env import PruningEnv
 from automl_ext.tasks.pruning.network import build
+
+from automl_ext.env import Job, never_stop
 from automl_ext.training import lent_seed
 
 torch.set_num_threads(1)

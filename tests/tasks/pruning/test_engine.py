@@ -13,14 +13,13 @@ import copy
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.importance import rank_by_magnitude
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
 from automl_ext.tasks.pruning.prune import mask, remaining, remove
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 
 class Dense(nn.Module):

@@ -11,13 +11,13 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 import torch
+from automl_ext.tasks.pruning.env import PruningEnv
+from automl_ext.tasks.pruning.evaluate import slim
+from automl_ext.tasks.pruning.network import PruningError, build
 from safetensors.torch import save_file
 
 from automl_ext.data import normalise
 from automl_ext.env import Job, never_stop
-from automl_ext.tasks.pruning.env import PruningEnv
-from automl_ext.tasks.pruning.evaluate import slim
-from automl_ext.tasks.pruning.network import PruningError, build
 from automl_ext.training import accuracy
 
 CPU = torch.device("cpu")

@@ -6,8 +6,6 @@ import copy
 
 import pytest
 import torch
-from torch.nn import functional
-
 from automl_ext.tasks.pruning.calibration import patches, sampled
 from automl_ext.tasks.pruning.evaluate import Recovery, slim
 from automl_ext.tasks.pruning.flow import read, run
@@ -15,6 +13,7 @@ from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.prepared import load, make, save
 from automl_ext.tasks.pruning.prune import remaining, remove
 from automl_ext.tasks.pruning.reconstruct import reconstruct, reconstruct_by_gram, reestimate_norms, solve
+from torch.nn import functional
 
 NOTHING = Recovery("none", False, 0.1, False)
 

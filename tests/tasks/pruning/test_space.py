@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.macs import most, total_macs, uniform
 from automl_ext.tasks.pruning.network import PruningError
