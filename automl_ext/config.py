@@ -267,7 +267,7 @@ def _component(value: Any, head: str, where: str) -> Any:
     options = {name: option for name, option in value.items() if name != head}
     if head in value:
         return {head: value[head], "options": options}
-    guess = next((name for name in options if nearest(name, [head])), None)
+    guess = next((name for name in options if nearest(name, [head], cutoff=0.75)), None)
     if guess is not None:
         raise ConfigError(f"{where}.{guess}", unknown("key", guess, [head], "options of what it names"))
     raise ConfigError(f"{where}.{head}", f"is needed; {where} has only {', '.join(options) or 'nothing'}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from automl_ext.config import Component, Config, checked, load
 from automl_ext.env import Job, SearchEnv
-from automl_ext.executors import Executor, build_executor
+from automl_ext.executors import Executor, WorkerDied, build_executor
 from automl_ext.finals import play_finals
 from automl_ext.halt import Halt, Interrupted
 from automl_ext.journal import write_json
@@ -124,27 +124,41 @@ def _description(config: Config) -> dict[str, Any]:
     return {"env": {"id": config.env.id, "options": config.env.options}, "path": [str(Path.cwd())]}
 
 
-def _call(crew: Crew, call: str, folder: Path, jobs: Sequence[Job] = ()) -> None:
-    """One call of the environment in a worker, its files moved to `folder` in one step. RunError if it fails."""
+def _call(crew: Crew, call: str, folder: Path, jobs: Sequence[Job] = (), retries: int = 2) -> None:
+    """One call of the environment in a worker, its files moved to `folder` in one step. RunError if it fails.
+
+    retries: how often it is called again when the worker died.
+    """
     part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     rows = [job.to_json() for job in jobs]
     payload = json.dumps({**crew.payload, "call": call, "jobs": rows, "folder": str(part.absolute())})
-    future = crew.executor.submit(payload, None)
-    while True:
-        crew.halt.check()
+    for left in range(retries, -1, -1):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
         try:
-            outcome = json.loads(future.result(timeout=0.2))["outcomes"][0]
+            outcome = _answer(crew, payload)
             break
-        except TimeoutError:
-            if future.done():
-                raise
+        except WorkerDied as death:
+            if not left:
+                raise RunError(f"{call} failed: {death}") from None
     if outcome["error"] is not None:
         error = outcome["error"]
         raise RunError(f"{call} failed: {error['message']}\n{error['traceback']}".strip())
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
+
+
+def _answer(crew: Crew, payload: str) -> dict[str, Any]:
+    """The only outcome of a payload; signals are heard while it is awaited."""
+    future = crew.executor.submit(payload, None)
+    while True:
+        crew.halt.check()
+        try:
+            outcome: dict[str, Any] = json.loads(future.result(timeout=0.2))["outcomes"][0]
+            return outcome
+        except TimeoutError:
+            if future.done():
+                raise
 
 
 def _prepare(run: Run, crew: Crew) -> None:
@@ -154,7 +168,7 @@ def _prepare(run: Run, crew: Crew) -> None:
         run.shared.mkdir()
         return
     crew.progress.stage("prepare", None)
-    _call(crew, "prepare", run.shared)
+    _call(crew, "prepare", run.shared, retries=run.config.retries)
     run.log("prepared")
 
 
@@ -204,9 +218,9 @@ def export(run: Run, crew: Crew, trial: Trial, folder: Path) -> None:
         parent=str(parent.absolute()) if parent.exists() else None,
         shared=str(run.shared.absolute()),
     )
-    _call(crew, "export", folder, [job])
+    _call(crew, "export", folder, [job], run.config.retries)
     if type(crew.env).illustrate is not SearchEnv.illustrate:
-        _call(crew, "illustrate", folder / "pictures", [job])
+        _call(crew, "illustrate", folder / "pictures", [job], run.config.retries)
     facts = {"number": trial.number, "stage": trial.stage, "candidate": trial.candidate, "metrics": trial.metrics}
     write_json(folder / "candidate.json", facts)
 

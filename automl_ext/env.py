@@ -129,14 +129,14 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
         return any(isinstance(decision, Choice) for slot in self.space.slots for decision in slot.decisions)
 
     @cached_property
-    def action_space(self) -> gymnasium.Space[Any]:
+    def action_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
         if not self.discrete:
             return gymnasium.spaces.Box(0.0, 1.0, (1,), np.float32)
         sizes = [len(_actions(decision, self.bins)) for slot in self.space.slots for decision in slot.decisions]
         return gymnasium.spaces.Discrete(max(sizes))
 
     @cached_property
-    def observation_space(self) -> gymnasium.Space[NDArray[np.float32]]:
+    def observation_space(self) -> gymnasium.Space[NDArray[np.float32]]:  # type: ignore[override]
         walk = self.space.walk()
         size = 1 if walk.done else len(self.observe(walk))
         return gymnasium.spaces.Box(0.0, 1.0, (size,), np.float32)

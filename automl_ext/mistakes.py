@@ -48,10 +48,10 @@ def shown(value: object, limit: int = 60) -> str:
     return one_line(repr(value[:limit] if isinstance(value, str) else value), limit)
 
 
-def nearest(name: object, legal: Iterable[str]) -> str | None:
-    """The legal name that `name` most likely means, whatever its case; None where none is near."""
+def nearest(name: object, legal: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The legal name that `name` most likely means, whatever its case; None where none is as near as `cutoff`."""
     names = {known.lower().replace("-", "_"): known for known in legal}
-    match = get_close_matches(str(name)[:100].lower().replace("-", "_"), names, n=1, cutoff=0.6)
+    match = get_close_matches(str(name)[:100].lower().replace("-", "_"), names, n=1, cutoff=cutoff)
     return names[match[0]] if match else None
 
 

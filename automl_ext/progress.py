@@ -74,7 +74,7 @@ class Tally:
     best: Trial | None = None
     left_s: float | None = None
     began: float = field(default_factory=time.monotonic)
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=50))
+    recent: deque[float] = field(default_factory=lambda: deque([time.monotonic()], maxlen=51))
 
     def add(self, trial: Trial, told: int, out: int, best: Trial | None, left_s: float | None) -> None:
         self.told, self.out, self.best, self.left_s = told, out, best, left_s
@@ -88,7 +88,7 @@ class Tally:
 
     @property
     def per_minute(self) -> float | None:
-        """Trials a minute over the last 50; None for fewer than two."""
+        """Trials a minute over the last 50, or since the stage began; None before the first."""
         if len(self.recent) < 2 or self.recent[-1] <= self.recent[0]:
             return None
         return 60 * (len(self.recent) - 1) / (self.recent[-1] - self.recent[0])
@@ -106,7 +106,7 @@ class Tally:
             self._best(),
             f"{self.failed:,} failed" if self.failed else "",
             f"{self.cached:,} cached" if self.cached else "",
-            f"{rate:.3g}/min" if rate is not None else "",
+            f"{rate:.3g}/min" if rate is not None and rate < 300 else f"{rate / 60:.3g}/s" if rate is not None else "",
             f"{self.out:,} under way" if self.out else "",
             f"{duration(self.left_s)} left" if self.left_s is not None and self.told != self.total else "",
         ]
@@ -119,7 +119,8 @@ class Tally:
 
         value = self.best.metrics.get(self.objective.name)
         shown = column(self.objective.name, [value])
-        return f"best {shown.label} {shown.quantity(value)} (trial {self.best.number:,})"
+        who = self.best.note.get("name") or f"trial {self.best.number:,}"
+        return f"best {shown.label} {shown.quantity(value)} ({who})"
 
 
 class Plain:
@@ -181,8 +182,8 @@ class Live:
             SpinnerColumn(finished_text="✓"), TextColumn("{task.description}", markup=False), BarColumn(),
             MofNCompleteColumn(), TimeElapsedColumn(), console=console,
         )  # fmt: skip
-        self._display = Display(get_renderable=self._render, console=console, refresh_per_second=4)
         self._tally: Tally | None = None
+        self._display = Display(get_renderable=self._render, console=console, refresh_per_second=4)
 
     def start(self, run: Run) -> None:
         self._titles = Titles(run)

@@ -34,7 +34,7 @@ class Entry:
 ENVIRONMENTS: Mapping[str, Entry] = {
     "automl_ext/Pruning-v0": Entry(
         "automl_ext.tasks.pruning.env:PruningEnv",
-        "how many channels each layer of a trained network keeps, at a share of its MACs",
+        "how many channels each layer of a network keeps",
         "AMC, He et al. 2018, arXiv 1802.03494",
     ),
 }
@@ -49,8 +49,8 @@ SEARCHERS: Mapping[str, Entry] = {
     ),
     "ddpg": Entry(
         "automl_ext.controllers.ddpg:DDPG",
-        "an actor and a critic that learn one number a decision: AMC's agent",
-        "He et al. 2018, arXiv 1802.03494; Lillicrap et al. 2016, arXiv 1509.02971",
+        "actor and critic for spaces of numbers: AMC's agent",
+        "He et al. 2018, arXiv 1802.03494",
     ),
 }
 
@@ -99,11 +99,15 @@ def is_finite(name: str) -> bool:
 
 
 def env_class(id: str, where: str = "env.id") -> Callable[..., Any]:
-    """What builds the environment `id`, a class as a rule. Raises ConfigError for no such one."""
-    spec = env_spec(id, where)
-    if isinstance(spec.entry_point, str):
-        return resolve(spec.entry_point, where)  # type: ignore[no-any-return]
-    return spec.entry_point  # type: ignore[return-value]
+    """What builds the environment `id`, a class as a rule. Raises ConfigError for no such one, and for no SearchEnv."""
+    from automl_ext.env import SearchEnv
+    from automl_ext.mistakes import ConfigError, shown
+
+    entry = env_spec(id, where).entry_point
+    found = resolve(entry, where) if isinstance(entry, str) else entry
+    if isinstance(found, type) and not issubclass(found, SearchEnv):
+        raise ConfigError(where, f"{shown(id)} is no target: {found.__name__} is no subclass of automl_ext.SearchEnv")
+    return found  # type: ignore[return-value]
 
 
 def env_spec(id: str, where: str = "env.id") -> gymnasium.envs.registration.EnvSpec:

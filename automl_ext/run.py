@@ -64,8 +64,8 @@ class Run:
         if not isinstance(config, Config):
             config = checked(Config.from_dict({**(config or {}), **fields}))
         folder = _new_folder(Path(out), f"{slug(config.name)}-s{config.seed}")
-        write_atomically(folder / "config.yaml", config.to_yaml())
         write_json(folder / "manifest.json", _manifest())
+        write_atomically(folder / "config.yaml", config.to_yaml())  # the last one: it makes the folder a run
         return cls(folder, config, write=True)
 
     @classmethod

@@ -70,11 +70,9 @@ def built(request: Mapping[str, Any]) -> SearchEnv:
 
 
 def _build(name: str | None, options: Mapping[str, Any]) -> SearchEnv:
-    module = (
-        ""
-        if name is None or name.startswith("automl_ext/") or ":" in name
-        else (f"; a target of a script or notebook has to be put into a module and named module:{name}")
-    )
+    hint = ""
+    if name is not None and not name.startswith("automl_ext/") and ":" not in name:
+        hint = f"; a target of a script or notebook has to be put into a module and named module:{name}"
     try:
         if name is None:
             raise ValueError("it is an object of another process and has no id")
@@ -82,7 +80,7 @@ def _build(name: str | None, options: Mapping[str, Any]) -> SearchEnv:
 
         env = make(name, **options).unwrapped
     except Exception as error:
-        raise ExecutorError(f"{name or 'target'}: a worker cannot build it: {_message(error)}{module}") from None
+        raise ExecutorError(f"{name or 'target'}: a worker cannot build it: {_message(error)}{hint}") from None
     if not isinstance(env, SearchEnv):
         raise ExecutorError(f"{name}: {type(env).__name__} is no SearchEnv; a target is a subclass of it")
     return env

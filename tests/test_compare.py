@@ -7,6 +7,7 @@ import json
 import pytest
 
 from automl_ext.compare import compare, draw, pair_table, table
+from automl_ext.config import Config
 from automl_ext.journal import encode
 from automl_ext.objective import Objective
 from automl_ext.run import Run
@@ -36,7 +37,7 @@ def with_finals(values, searched, beside):
 
 def make_run(folder, trials, /, seed=0, objectives=ACCURACY, outcome="finished", baselines=None, **config):
     fields = {"env": "a/B-v0", "searcher": "ddpg", "name": "amc", "seed": seed, "trials": len(trials), **config}
-    run = Run.create(fields, out=folder)
+    run = Run.create(Config.from_dict(fields), out=folder)
     run.describe(outcome=outcome, objectives=[vars(objective) for objective in objectives])
     (run.folder / "trials.jsonl").write_bytes(b"".join(encode(trial) for trial in trials))
     for name, theirs in (baselines or {}).items():

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from automl_ext.config import Config
 from automl_ext.journal import encode
 from automl_ext.objective import Objective, front
 from automl_ext.report import final_table, printable, write_report
@@ -45,7 +46,7 @@ def trial(number, metrics=None, candidate=None, stage="search", note=None, **fie
 def make_run(folder, trials, /, objectives=ACCURACY, outcome="finished", baselines=None, **config):
     """A run folder as a search leaves it."""
     fields = {"env": "automl_ext/Pruning-v0", "searcher": "ddpg", "name": "quick", "trials": 100, **config}
-    run = Run.create(fields, out=folder)
+    run = Run.create(Config.from_dict(fields), out=folder)
     run.describe(
         outcome=outcome, **({"objectives": [vars(objective) for objective in objectives]} if objectives else {})
     )

@@ -44,8 +44,11 @@ class RegularizedEvolution:
     def __init__(
         self, target: Target, rng: np.random.Generator, *, population: int = 20, sample: int = 5, identity: float = 0.0
     ) -> None:
-        if not sample >= 1 or population < 1:
-            raise ValueError(f"searcher: population and sample are at least 1, not {population} and {sample}")
+        for name, value in (("population", population), ("sample", sample)):
+            if value < 1:
+                raise ValueError(f"searcher.{name}: at least 1, not {value}")
+        if not 0 <= identity <= 1:
+            raise ValueError(f"searcher.identity: from 0 to 1, not {identity}")
         self.target = target
         self.size = population
         self.sample = sample

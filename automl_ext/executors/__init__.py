@@ -69,7 +69,10 @@ def build_executor(settings: Any, env: SearchEnv | None = None) -> Executor:
     address: of a Dask scheduler. start: spawn | forkserver. max_tasks: replace a worker after so many calls.
     env: an environment of this process, which a serial executor uses. Raises ExecutorError for what cannot work.
     """
-    value = settings.get if isinstance(settings, Mapping) else lambda key: getattr(settings, key, None)
+
+    def value(key: str) -> Any:
+        return settings.get(key) if isinstance(settings, Mapping) else getattr(settings, key, None)
+
     name, workers, memory_mb = value("name") or "process", value("workers"), value("memory_mb")
     if name == "serial" or workers == 0:
         from automl_ext.executors.serial import SerialExecutor

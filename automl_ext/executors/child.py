@@ -51,7 +51,8 @@ def work_in_child(payload: str, timeout: float | None, memory_mb: float | None =
 
 def _converse(child: subprocess.Popen[bytes], payload: str, timeout: float | None) -> tuple[str, bool]:
     """(answer, whether it was killed because it was late)."""
-    assert child.stdin is not None and child.stdout is not None
+    if child.stdin is None or child.stdout is None:
+        raise RuntimeError("the child process has no pipes")
     late = threading.Event()
 
     def kill() -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 from automl_ext.executors import ExecutorError
 from automl_ext.executors.futures import Futures
-from automl_ext.executors.start import empty_main
+from automl_ext.executors.start import starting
 from automl_ext.worker import ONE_THREAD
 
 
@@ -29,7 +29,7 @@ class DaskExecutor:
         self._cluster = None
         try:
             if address is None:
-                with empty_main():
+                with starting():
                     self._cluster = LocalCluster(
                         n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
                     )

@@ -17,6 +17,9 @@ OVER_MEMORY = 86
 ORPHANED = 87
 """Exit code of a worker whose driver is gone."""
 
+CLOSED = "the executor was closed"
+"""Why an evaluation ends with its executor."""
+
 Kind = Literal["died", "memory"]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from automl_ext.executors import ExecutorError, WorkerDied, cores
 from automl_ext.executors.child import work_in_child
-from automl_ext.executors.death import tidy
+from automl_ext.executors.death import CLOSED, tidy
 from automl_ext.worker import work
 
 
@@ -85,7 +85,7 @@ class Futures:
         try:
             answer = inner.result()
         except (CancelledError, BrokenExecutor) as error:
-            message = "the worker was gone" if isinstance(error, BrokenExecutor) else "the executor was closed"
+            message = "the worker was gone" if isinstance(error, BrokenExecutor) else CLOSED
             future.set_exception(WorkerDied("died", tidy(payload, "died", message)))
         except BaseException as error:
             future.set_exception(_known(error, payload))

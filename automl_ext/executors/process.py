@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import os
 import queue
-import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pebble import ProcessExpired, ProcessPool
 
 from automl_ext.executors import ExecutorError, WorkerDied
-from automl_ext.executors.death import died, kill_group, tidy
+from automl_ext.executors.death import CLOSED, died, kill_group, tidy
 from automl_ext.executors.start import CONTEXTS
 from automl_ext.executors.watch import begin_worker
 from automl_ext.worker import ONE_THREAD, built, work
@@ -52,9 +50,8 @@ class ProcessExecutor:
         self.workers = workers
         self._tasks: _Tasks = queue.SimpleQueue()
         self._lanes = [_Lane(self._tasks, start, memory_mb, max_tasks) for _ in range(workers)]
-        with _interrupts_blocked():
-            for lane in self._lanes:
-                lane.start()
+        for lane in self._lanes:
+            lane.start()
 
     def submit(self, payload: str, timeout: float | None) -> Future[str]:
         """The answer, later. timeout: seconds of the call itself; the environment's construction does not count."""
@@ -127,6 +124,8 @@ class _Lane(threading.Thread):
         except (ProcessExpired, BrokenProcessPool, CancelledError, KeyboardInterrupt):
             kill_group(worker)
             self._discard()
+            if self._closed:
+                raise WorkerDied("died", tidy(task.payload, "died", CLOSED)) from None
             raise died(task.payload, worker.exitcode if worker else None, self._memory_mb) from None
         finally:
             self._inner = None
@@ -135,7 +134,7 @@ class _Lane(threading.Thread):
         """Give the task to the worker. A pool whose idle worker died in the meantime is replaced first."""
         while True:
             if self._closed:
-                raise WorkerDied("died", "the executor was closed")
+                raise WorkerDied("died", CLOSED)
             if self._pool is None or not self._pool.active:
                 self._discard()
                 self._pool = ProcessPool(1, initializer=begin_worker, initargs=[self._memory_mb], context=self._context)
@@ -168,13 +167,3 @@ def _warm_up(payload: str) -> None:
     """Build the environment, so that a new worker's imports do not count as the evaluation's time."""
     with suppress(ExecutorError):
         built(json.loads(payload))
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Threads started here, and the processes that they start, do not get Ctrl-C."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

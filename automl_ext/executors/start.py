@@ -6,10 +6,12 @@ imported again, and one without a main guard does not start itself over and over
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Any
@@ -20,14 +22,17 @@ _STARTING = threading.Lock()
 
 
 @contextmanager
-def empty_main() -> Iterator[None]:
-    """The main module looks empty in here: processes that are started do not import it."""
+def starting() -> Iterator[None]:
+    """What is started in here does not import the main module, which looks empty, and never gets Ctrl-C."""
+    resource_tracker.ensure_running()  # which unblocks the signal when it starts
     with _STARTING:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             sys.modules["__main__"] = main
 
 
@@ -35,7 +40,7 @@ class _Worker:
     """Mixed into a process class."""
 
     def start(self) -> None:
-        with empty_main():
+        with starting():
             super().start()  # type: ignore[misc]
 
     @property
