@@ -27,6 +27,9 @@ class ConfigError(ValueError):
         where = ":".join(part for part in (source, key) if part)
         super().__init__(one_line(f"{where}: {reason}"))
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str, str]]:
+        return ConfigError, (self.key, self.reason, self.source)
+
     def at(self, key: str, source: str) -> ConfigError:
         """The same mistake with its place named."""
         return ConfigError(key, self.reason, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import string
@@ -85,6 +86,11 @@ def test_resolved_configs_read_back_equal(tmp_path):
     assert yaml.safe_load(config.to_yaml())["env"]["depth"] == 0.001
 
 
+def test_a_mistake_survives_the_way_between_processes():
+    error = copy.copy(ConfigError("a.b", "is wrong", "x.yaml"))
+    assert str(error) == "x.yaml:a.b: is wrong" and error.key == "a.b"
+
+
 def test_configs_do_not_change():
     config = Config.from_dict(MINIMAL)
     with pytest.raises(ValueError, match="frozen"):
@@ -160,11 +166,9 @@ def test_values_are_those_of_yaml_1_2(text, value):
 
 
 WORDS = st.text(st.characters(codec="utf-8")) | st.text(string.digits + "-+.eE_:", max_size=6)
-PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
-    max_leaves=8,
-)
+LEAF = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
+BRANCH = LEAF | st.lists(LEAF, max_size=3) | st.dictionaries(WORDS, LEAF, max_size=3)
+PLAIN = BRANCH | st.lists(BRANCH, max_size=3) | st.dictionaries(WORDS, BRANCH, max_size=3)
 
 
 @given(PLAIN)
