@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool | None
 """A JSON scalar."""
+_SCALARS = (str, int, float, bool, type(None))
 
 
 class SpaceError(ValueError):
@@ -31,7 +32,10 @@ def same(left: Value, right: Value) -> bool:
 
 def position(options: Sequence[Value], value: Value) -> int:
     """Index of `value` in `options`, or -1."""
-    return next((index for index, option in enumerate(options) if same(option, value)), -1)
+    for index, option in enumerate(options):
+        if type(option) is type(value) and option == value:
+            return index
+    return -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +61,7 @@ class Choice:
         if not self.options:
             raise SpaceError(f"{self.name}: a choice needs at least one option")
         for index, option in enumerate(self.options):
-            if not isinstance(option, str | int | float | bool | None):
+            if type(option) not in _SCALARS or (isinstance(option, float) and not math.isfinite(option)):
                 raise SpaceError(f"{self.name}: option {option!r} is no JSON scalar")
             if option in self.options[:index]:
                 raise SpaceError(f"{self.name}: option {option!r} stands twice")
@@ -152,6 +156,8 @@ class Integer:
 
     def nearest(self, value: Value) -> Value:
         """Nearest grid point (half goes up). SpaceError for what is no finite number."""
+        if value in self:
+            return value
         number = _number(self, value)
         steps = math.floor((min(max(number, self.low), self.high) - self.low) / self.step + 0.5)
         return min(self.low + steps * self.step, self.high)
@@ -177,7 +183,7 @@ class Integer:
         last = self.low + self.step * math.floor((min(high, self.high) - self.low) / self.step + 1e-9)
         if first > last:
             raise SpaceError(f"{self.name}: nothing legal between {low:g} and {high:g}; legal: {self.legal}")
-        return replace(self, low=first, high=last)
+        return replace(self, low=first, high=min(last, self.high))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,15 @@ Differs from textbooks: 1. reals, and integers with more than `bins` values, are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from automl_ext.searcher import Proposal, Target, Trial
 from automl_ext.space import Candidate
+
+Bins = Annotated[int, Field(ge=2, le=1000)]
 
 
 class Grid:
@@ -18,7 +22,7 @@ class Grid:
 
     finite = True
 
-    def __init__(self, target: Target, rng: np.random.Generator, *, bins: int = 5) -> None:
+    def __init__(self, target: Target, rng: np.random.Generator, *, bins: Bins = 5) -> None:
         if bins < 2:
             raise ValueError(f"searcher.bins: at least 2, not {bins}")
         self.space = target.space

@@ -6,22 +6,27 @@ Devices", ECCV 2018, arXiv 1802.03494; the agent after Lillicrap et al., 2015, a
 Differs from the paper:
 1. General for number spaces: a step is any Integer or Real decision; the action in [0, 1] is its place in the declared
    range, and the space's `narrow` (AMC's Algorithm 1) clips it. The realised value is what the replay stores.
-2. Smaller networks (64 instead of 300) and a shorter warm-up (25 instead of 100 episodes): made for 60 to 150 episodes.
+2. Made for 60 to 150 episodes: hidden layers of 64 instead of 300, learning rates of 1e-3 (actor) and 1e-2 (critic)
+   instead of 1e-4 and 1e-3, and a warm-up of 25 episodes instead of 100, of uniform actions as in the released code.
 3. Several episodes may be out at once (`parallel`); each is learned from when it is told, in number order.
 4. Rewards are divided by the spread of the warm-up's, so that one learning rate serves every target.
-5. A failed episode gives no transitions.
+5. A failed episode, and one that misses a limit, counts as the worst reward so far, so that an agent that settles where
+   evaluations fail is driven off; before the first success it gives no transitions.
 6. After the warm-up's last episode the replay so far is learned from `passes` times, since few episodes follow.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections import deque
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.stats import truncnorm
 from torch import Tensor, nn
 
@@ -87,9 +92,11 @@ def soften(slow: nn.Module, fast: nn.Module, tau: float) -> None:
 
 
 class DDPG:
-    """The agent learns in `tell`. warmup: episodes of random actions first. sigma, decay: exploration after that.
+    """The agent learns in `tell`.
 
-    Raises SpaceError for a space with choices, naming the first of them.
+    warmup: episodes of random actions first. sigma, decay: exploration after that. hidden: width of the layers.
+    actor_rate, critic_rate: of Adam. tau: of the soft updates. batch, replay: numbers of transitions. passes: over the
+    replay when the warm-up ends. Raises SpaceError for a space with choices, naming the first of them.
     """
 
     def __init__(
@@ -97,24 +104,27 @@ class DDPG:
         target: Target,
         rng: np.random.Generator,
         *,
-        warmup: int = 25,
-        sigma: float = 0.5,
-        decay: float = 0.95,
-        hidden: int = 64,
-        actor_rate: float = 1e-3,
-        critic_rate: float = 1e-2,
-        tau: float = 0.01,
-        batch: int = 64,
-        replay: int = 2000,
-        passes: int = 10,
+        warmup: Annotated[int, Field(ge=1, le=100_000)] = 25,
+        sigma: Annotated[float, Field(gt=0, le=10)] = 0.5,
+        decay: Annotated[float, Field(gt=0, le=1)] = 0.95,
+        hidden: Annotated[int, Field(ge=1, le=4096)] = 64,
+        actor_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        critic_rate: Annotated[float, Field(gt=0, le=1)] = 1e-2,
+        tau: Annotated[float, Field(gt=0, le=1)] = 0.01,
+        batch: Annotated[int, Field(ge=1, le=4096)] = 64,
+        replay: Annotated[int, Field(ge=1, le=1_000_000)] = 2000,
+        passes: Annotated[int, Field(ge=0, le=1000)] = 10,
     ) -> None:
         for slot in target.space.slots:
             if any(isinstance(decision, Choice) for decision in slot.decisions):
                 raise SpaceError(f"{slot.path}: ddpg decides numbers only, and this is a choice; use another searcher")
+        for name, value in (("hidden", hidden), ("batch", batch), ("replay", replay)):
+            if value < 1:
+                raise ValueError(f"searcher.{name}: at least 1, not {value}")
         self.target, self.warmup, self.sigma, self.decay = target, warmup, sigma, decay
         self.tau, self.batch, self.passes = tau, batch, passes
         walk = target.space.walk()
-        size = 1 if walk.done else len(target.observe(walk))
+        size = 1 if walk.done else len(self.observed(walk))
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         with torch.random.fork_rng(devices=[]):
             self.actor, self.critic = actor(size, hidden), Critic(size, hidden)
@@ -126,6 +136,7 @@ class DDPG:
         self.replay: deque[tuple[Floats, float, float, Floats, bool]] = deque(maxlen=replay)
         self.told = 0
         self.rewards: list[float] = []
+        self.worst = math.inf
         self.baseline: float | None = None
 
     def ask(self, number: int, pending: Sequence[Proposal], rng: np.random.Generator) -> Proposal:
@@ -135,7 +146,7 @@ class DDPG:
 
         def act(walk: Walk) -> float | int | str | None:
             with torch.no_grad():
-                mean = float(self.actor(torch.from_numpy(self.target.observe(walk)[None]))[0, 0])
+                mean = float(self.actor(torch.from_numpy(self.observed(walk)[None]))[0, 0])
             return walk.declared.from_unit(truncated_normal(mean, width, rng))
 
         return Proposal(self.target.space.build(act))
@@ -143,22 +154,28 @@ class DDPG:
     def tell(self, trial: Trial, rng: np.random.Generator) -> None:
         """Store the episode's transitions, all with the same reward, then one update a transition."""
         self.told += 1
-        value = reward(trial.metrics, self.target.objectives, failed=float("nan"))
-        if np.isfinite(value):
+        value = reward(trial.metrics, self.target.objectives)
+        if math.isfinite(value):
+            self.worst = min(self.worst, value)
             if self.told <= self.warmup:
                 self.rewards.append(value)
-            steps = self.transitions(trial.candidate, value)
+        if math.isfinite(self.worst):
+            steps = self.transitions(trial.candidate, value if math.isfinite(value) else self.worst)
             self.replay.extend(steps)
             if self.told > self.warmup:
                 self._learn(len(steps), rng)
         if self.told == self.warmup:
             self._learn(self.passes * len(self.replay) // self.batch, rng)
 
+    def observed(self, walk: Walk) -> Floats:
+        """The target's features (d,) of an unfinished walk."""
+        return np.asarray(self.target.observe(walk), np.float32)
+
     def transitions(self, candidate: Candidate, value: float) -> list[tuple[Floats, float, float, Floats, bool]]:
         """(state, realised action, reward, next state, done) of each step of a candidate's walk."""
         states, actions, walk = [], [], Walk(self.target.space)
         while not walk.done:
-            states.append(np.asarray(self.target.observe(walk), np.float32))
+            states.append(self.observed(walk))
             actions.append(walk.declared.to_unit(candidate[walk.path]))
             walk.choose(candidate[walk.path])
         after = [*states[1:], np.zeros_like(states[0])] if states else []

@@ -19,7 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from automl_ext.executors import ExecutorError, WorkerDied
 from automl_ext.executors.death import CLOSED, died, kill_group, tidy
-from automl_ext.executors.start import CONTEXTS
+from automl_ext.executors.start import CONTEXTS, quiet_tracker
 from automl_ext.executors.watch import begin_worker
 from automl_ext.worker import ONE_THREAD, built, work
 
@@ -47,6 +47,7 @@ class ProcessExecutor:
         if memory_mb is not None and not os.path.exists("/proc/self/statm"):
             raise ExecutorError("executor.memory_mb: this system has no /proc to watch memory in; leave it out")
         os.environ.update(ONE_THREAD)  # for workers, before they load anything
+        quiet_tracker()
         self.workers = workers
         self._tasks: _Tasks = queue.SimpleQueue()
         self._lanes = [_Lane(self._tasks, start, memory_mb, max_tasks) for _ in range(workers)]

@@ -6,6 +6,7 @@ imported again, and one without a main guard does not start itself over and over
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -19,6 +20,21 @@ from typing import Any
 LEFT_WITH_ZERO = 256
 
 _STARTING = threading.Lock()
+
+
+def quiet_tracker() -> None:
+    """Start multiprocessing's resource tracker so that it says nothing about semaphores of workers that were ended.
+
+    joblib and tqdm make some in every worker; the tracker removes them, and would warn about each on the terminal.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:multiprocessing.resource_tracker"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 @contextmanager
