@@ -213,7 +213,7 @@ def _idx(file: Path, ndim: int) -> NDArray[np.uint8]:
 def _npz(file: Path) -> dict[str, Split]:
     """The parts of an npz file by name; the second of two is the test part."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
             names = [name for name in ("train", "val", "test") if f"{name}_image" in arrays.files]
             parts = {name: _npz_part(arrays, name) for name in names}
     except DataError as error:

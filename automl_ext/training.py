@@ -208,5 +208,8 @@ def _sgd(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.SGD(
-        [group for group in groups if group["params"]], recipe.rate, momentum=recipe.momentum, nesterov=True
+        [group for group in groups if group["params"]],
+        recipe.rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
     )
