@@ -179,11 +179,13 @@ class Integer:
 
     def within(self, low: float, high: float) -> Integer:
         """Narrowed to the grid points in [low, high]. SpaceError if there is none."""
-        first = self.low + self.step * math.ceil((max(low, self.low) - self.low) / self.step - 1e-9)
-        last = self.low + self.step * math.floor((min(high, self.high) - self.low) / self.step + 1e-9)
+        lower, upper = min(max(low, self.low), self.high + 1), max(min(high, self.high), self.low - 1)
+        first = lower if isinstance(lower, int) else math.ceil(lower - 1e-9)
+        last = upper if isinstance(upper, int) else math.floor(upper + 1e-9)
+        first, last = first + (self.low - first) % self.step, last - (last - self.low) % self.step
         if first > last:
             raise SpaceError(f"{self.name}: nothing legal between {low:g} and {high:g}; legal: {self.legal}")
-        return replace(self, low=first, high=min(last, self.high))
+        return replace(self, low=first, high=last)
 
 
 @dataclass(frozen=True, eq=False)

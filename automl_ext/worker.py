@@ -21,6 +21,7 @@ from typing import Any
 
 from automl_ext.capture import captured
 from automl_ext.env import Job, SearchEnv, never_stop
+from automl_ext.executors import ExecutorError
 from automl_ext.halt import Interrupted
 from automl_ext.objective import Metrics
 from automl_ext.place import Place
@@ -34,10 +35,6 @@ Outcome = dict[str, Any]
 
 _ENVS: dict[str, SearchEnv] = {}
 _limited = 0
-
-
-class ExecutorError(RuntimeError):
-    """Work cannot be done here at all: a target that workers cannot build, a missing package. One line for users."""
 
 
 def work(payload: str, live_env: SearchEnv | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +68,9 @@ def test_booleans_ones_and_floats_are_different_values():
         (lambda: Choice("a", []), "a: a choice needs at least one option"),
         (lambda: Choice("a", [1, True]), "stands twice"),
         (lambda: Choice("a", [[1]]), r"\[1\] is no JSON scalar"),
+        (lambda: Choice("a", [1.0, math.nan]), "option nan is no JSON scalar"),
+        (lambda: Choice("a", [math.inf]), "option inf is no JSON scalar"),
+        (lambda: Choice("a", list(np.linspace(0, 1, 3))), "is no JSON scalar"),
         (lambda: Choice("a", ["x"], refers={"y": "b"}), "'y' is no option; legal: one of 'x'"),
         (lambda: Choice("a/b", ["x"]), "a decision's name is text without '/'"),
         (lambda: Integer("n", 5, 1), "n: needs step >= 1, low <= high"),
@@ -101,9 +105,25 @@ def test_narrow_may_only_shrink(declared, wider):
         narrowed("path", declared, wider)
 
 
-def test_a_sample_of_a_log_decision_is_even_in_the_logarithm():
-    import numpy as np
+@given(st.integers(0, 2**62), st.integers(1, 1000))
+def test_huge_integers_stay_exact(value, step):
+    decision = Integer("n", 0, 2**62, step)
+    legal = min(value - value % step, decision.high)
+    assert decision.nearest(legal) == legal and decision.within(0, 2**62).high == decision.high
 
+
+@given(INTEGERS, st.floats(-300, 300) | st.integers(-300, 300), st.floats(-300, 300) | st.just(math.inf))
+def test_within_keeps_exactly_the_grid_points_inside(decision, low, high):
+    inside = [p for p in range(decision.low, decision.high + 1, decision.step) if low - 1e-9 <= p <= high + 1e-9]
+    if not inside:
+        with pytest.raises(SpaceError, match="nothing legal between"):
+            decision.within(low, high)
+        return
+    kept = decision.within(low, high)
+    assert list(range(kept.low, kept.high + 1, kept.step)) == inside
+
+
+def test_a_sample_of_a_log_decision_is_even_in_the_logarithm():
     rng = np.random.default_rng(0)
     values = np.array([Real("x", 1e-4, 1.0, log=True).sample(rng) for _ in range(4000)])
     assert abs((values < 1e-2).mean() - 0.5) < 0.03

@@ -10,8 +10,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from automl_ext import Choice, Integer, Job, Objective, Real, SearchEnv, Space
+from automl_ext.registry import ENVIRONMENTS, env_spec
 from automl_ext.testing import check_target
-from automl_ext.testing.searchers import planted_score, spaces
+from automl_ext.testing.planted import planted_score, spaces
 
 
 class Any(SearchEnv):
@@ -49,7 +50,7 @@ def test_targets_keep_the_contract(kind):
 def test_an_episode_is_a_walk_with_the_reward_at_its_end(kind):
     env = make(kind)
     rng = np.random.default_rng(0)
-    for _ in range(20):
+    for _ in range(200):
         _, info = env.reset(seed=1)
         terminated, rewards = False, []
         while not terminated:
@@ -61,6 +62,7 @@ def test_an_episode_is_a_walk_with_the_reward_at_its_end(kind):
             rewards.append(reward)
             assert observation in env.observation_space and not truncated
             assert info["realised"] in info["candidate"].values()
+            assert not env.discrete or info["realised"] == info["requested"]
         assert info["candidate"] in env.space
         assert set(rewards[:-1]) <= {0.0} and rewards[-1] == info["metrics"]["score"]
 
@@ -93,6 +95,67 @@ def test_a_step_behind_the_end_says_reset():
         env.step(0)
     with pytest.raises(RuntimeError, match=r"call reset\(\)"):
         env.step(0)
+
+
+def test_a_masked_action_goes_to_the_nearest_option_left():
+    class Distinct(SearchEnv):
+        def __init__(self):
+            self.space = Space(*(Choice(name, list("abcd")) for name in ("x", "y")), narrow=self.rest)
+            self.objectives = (Objective("score"),)
+
+        def rest(self, path, decision, made):
+            return decision.keep([option for option in "abcd" if option not in made.values()])
+
+        def evaluate(self, job, report):
+            return {"score": 1.0}
+
+    env = Distinct()
+    env.reset()
+    *_, info = env.step(1)
+    assert info["action_mask"].tolist() == [1, 0, 1, 1]
+    *_, info = env.step(1)
+    assert (info["requested"], info["realised"]) == ("b", "a")
+
+
+def test_a_whole_candidate_handed_to_reset_is_evaluated_by_one_step():
+    env = make("conditional")
+    candidate = env.space.sample(np.random.default_rng(0))
+    observation, info = env.reset(options={"made": candidate})
+    assert info["candidate"] == candidate and observation in env.observation_space
+    _, reward, terminated, _, info = env.step(0)
+    assert terminated and reward == info["metrics"]["score"] == env.score(candidate)
+    assert info["requested"] is info["realised"] is None
+
+
+@pytest.mark.parametrize("kind", ["choice", "number"])
+def test_vector_environments_give_the_rewards_of_single_ones(kind):
+    single = make(kind)
+    several = gymnasium.make_vec(
+        "tests_env/Any-v0",
+        num_envs=2,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP},
+        kind=kind,
+    )
+    actions = (
+        np.random.default_rng(0).integers(0, 5, (4, 2)) if kind == "choice" else np.full((4, 2, 1), 0.3, np.float32)
+    )
+    several.reset(seed=0)
+    for step in actions:
+        _, rewards, ended, _, _ = several.step(step)
+    assert ended.all()
+    for index in range(2):
+        single.reset()
+        for step in actions:
+            _, reward, terminated, _, _ = single.step(step[index])
+        assert terminated and rewards[index] == pytest.approx(reward)
+    several.close()
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_the_spec_of_an_environment_survives_json(name):
+    spec = env_spec(name)
+    assert gymnasium.envs.registration.EnvSpec.from_json(spec.to_json()) == spec
 
 
 def test_reset_continues_a_partial_candidate():

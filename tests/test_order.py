@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -50,6 +51,58 @@ def test_ask_i_comes_right_after_tell_i_minus_parallel(parallel, trials):
         if later >= 0:
             assert place["ask", number] < place["tell", later]
     assert [number for event, number in seen if event == "tell"] == list(range(trials))
+
+
+def orders(parallel: int, trials: int) -> Iterator[list[tuple[str, int]]]:
+    """The events of every possible order of completion."""
+
+    def play(choices: list[int]) -> list[tuple[str, int]] | int:
+        order, seen, out, left = Order(parallel, trials), [], [], list(choices)
+        while True:
+            event, number = order.next()
+            if event == "wait":
+                if not left:
+                    return len(out)
+                order.finish(out.pop(left.pop(0)))
+                continue
+            if event == "done":
+                return seen
+            seen.append((event, number))
+            if event == "ask":
+                order.ask(number, True)
+                out.append(number)
+            else:
+                order.tell(number)
+
+    def branch(choices: list[int]) -> Iterator[list[tuple[str, int]]]:
+        found = play(choices)
+        if isinstance(found, int):
+            for choice in range(found):
+                yield from branch([*choices, choice])
+        else:
+            yield found
+
+    return branch([])
+
+
+@pytest.mark.parametrize(("parallel", "trials"), [(1, 5), (2, 6), (3, 6), (4, 5)])
+def test_all_orders_of_completion_give_the_same_events(parallel, trials):
+    found = list(orders(parallel, trials))
+    assert len(found) >= parallel and all(events == found[0] for events in found)
+
+
+def test_it_continues_behind_trials_that_need_no_repeating():
+    order = Order(3, 10)
+    order.continue_at(4, 6)
+    assert order.next() == ("ask", 6)
+    order.ask(6, True)
+    assert order.next() == ("wait", 3)
+    order.finish(5)
+    assert order.next() == ("wait", 3)
+    order.finish(4)
+    assert order.next() == ("tell", 4)
+    with pytest.raises(ValueError, match="cannot continue at tell 4 and ask 8"):
+        Order(3).continue_at(4, 8)
 
 
 def test_none_with_nothing_out_ends_the_stage():

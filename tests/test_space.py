@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from automl_ext.decisions import Choice, Integer, Real, SpaceError
+from automl_ext.decisions import Choice, Decision, Integer, Real, SpaceError, Value
 from automl_ext.space import Space
 from automl_ext.testing import check_space
-from automl_ext.testing.searchers import learning_spaces, spaces
+from automl_ext.testing.planted import hash_of, learning_spaces, spaces
 
 
 def drawn(depth: int) -> st.SearchStrategy[Space]:
-    """Random spaces, conditional ones too."""
+    """Random spaces, conditional and narrowed ones too; different branches may put different decisions at one path."""
     names = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=3, unique=True)
     inner = st.just(None) if depth == 0 else st.none() | drawn(depth - 1)
 
@@ -39,9 +39,21 @@ def drawn(depth: int) -> st.SearchStrategy[Space]:
                 )
             else:
                 decisions.append(Real(name, 0.5, 0.5 + draw(st.floats(0, 9)), draw(st.booleans())))
-        return Space(*decisions)
+        return Space(*decisions, narrow=draw(st.sampled_from([None, half])))
 
     return space()
+
+
+def half(path: str, decision: Decision, made: Mapping[str, Value]) -> Decision:
+    """Which half of a range or which options are left depends on all that was made in this space, floats aside (the
+    vector view gives them back up to rounding)."""
+    turn = hash_of({"path": path, **{key: value for key, value in made.items() if not isinstance(value, float)}})
+    if isinstance(decision, Choice):
+        return decision.keep(
+            [option for index, option in enumerate(decision.options) if (turn >> index) & 1 or not index]
+        )
+    middle = (decision.low + decision.high) / 2
+    return decision.within(decision.low, middle) if turn % 2 else decision.within(middle, decision.high)
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,27 +76,22 @@ def test_a_chain_of_depth_18_builds_at_once():
     assert time.perf_counter() - began < 0.1
 
 
-def rule(depth: int) -> Space:
-    """A binary rule tree: a function with two sub-trees, or an operand at the leaves."""
+def rule(depth: int, name: str = "op") -> Space:
+    """A binary rule tree: a function opens two sub-trees, all functions the same ones; an operand at the leaves."""
     if depth == 0:
-        return Space(Choice("op", ["g", "m", "v"]))
-    return Space(
-        Choice("op", ["add", "mul"]),
-        *(Choice(side, [depth], branches={depth: rule(depth - 1)}) for side in ("left", "right")),
-    )
+        return Space(Choice(name, ["g", "m", "v"]))
+    below = Space(*rule(depth - 1, "left").decisions, *rule(depth - 1, "right").decisions)
+    return Space(Choice(name, ["add", "mul", "g"], branches={"add": below, "mul": below}))
 
 
 def test_paths_go_by_position():
-    """31 places in a depth-4 binary tree, whatever the functions are; settled decisions beside them."""
+    """31 slots for a depth-4 rule tree, whatever the functions are."""
     space = rule(4)
-    assert sum(slot.path.endswith("op") for slot in space.slots) == 31
-    candidate = space.sample(np.random.default_rng(0))
-    assert "left/right/op" in candidate
-    changed = {**candidate, "op": "mul" if candidate["op"] == "add" else "add"}
-    kept = space.from_genes(changed)
-    assert {path: value for path, value in kept.items() if path != "op"} == {
-        path: value for path, value in candidate.items() if path != "op"
-    }
+    assert len(space.slots) == 31
+    candidate = space.build(lambda walk: "mul" if len(walk.declared.branches) else "m")
+    assert len(candidate) == 31 and candidate["op/left/right/left/left"] == "m"
+    kept = space.from_genes({**candidate, "op": "add"})
+    assert kept == {**candidate, "op": "add"}
 
 
 def test_a_decision_with_one_legal_value_is_settled_and_no_step():

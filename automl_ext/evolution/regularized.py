@@ -7,8 +7,10 @@ Differs from the paper:
 1. The loop gives the order: an individual's age is the number of its tell, not of its completion.
 2. The mutation is the target's own; the generic one changes one active gene to another value. The identity mutation
    (probability 0.05 in the paper) is an option, off by default, since a cached trial would stand for it.
-3. Failed trials enter with the worst fitness, so that sizes and ages do not drift.
-4. While fewer than `population` trials are told, candidates are random, also where the window asks ahead.
+3. Failed trials, and such as are not finite, enter with the worst fitness, so that sizes and ages do not drift.
+   Candidates that miss a limit are ranked by how far they miss it, below all others.
+4. Several trials may be out at once (`parallel`): the first tournaments draw from those told so far, fewer than
+   `population`.
 """
 
 from __future__ import annotations
@@ -16,33 +18,45 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from deap import base, tools
+from pydantic import Field
 
 from automl_ext.evolution.variation import lent_seed
-from automl_ext.objective import reward
+from automl_ext.objective import rank
 from automl_ext.searcher import Proposal, Target, Trial
+
+Size = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class _Fitness(base.Fitness):  # type: ignore[misc]
-    weights = (1.0,)
+    """(minus the limits' violation, primary objective), both to maximise, the first before the second."""
+
+    weights = (1.0, 1.0)
 
 
 class Individual:
-    """Genes and the reward that they got once; DEAP selects by `fitness`."""
+    """Genes and the fitness that they got once; DEAP selects by `fitness`."""
 
-    def __init__(self, genes: dict[str, Any], value: float) -> None:
+    def __init__(self, genes: dict[str, Any], standing: tuple[float, float]) -> None:
+        finite = all(math.isfinite(value) for value in standing)
         self.genes = genes
-        self.fitness = _Fitness((value,))
+        self.fitness = _Fitness(standing if finite else rank(None, ()))
 
 
 class RegularizedEvolution:
     """population: P alive. sample: tournament size S, drawn with replacement. identity: chance of no mutation."""
 
     def __init__(
-        self, target: Target, rng: np.random.Generator, *, population: int = 20, sample: int = 5, identity: float = 0.0
+        self,
+        target: Target,
+        rng: np.random.Generator,
+        *,
+        population: Size = 20,
+        sample: Size = 5,
+        identity: Annotated[float, Field(ge=0, le=1)] = 0.0,
     ) -> None:
         for name, value in (("population", population), ("sample", sample)):
             if value < 1:
@@ -56,7 +70,7 @@ class RegularizedEvolution:
         self.population: deque[Individual] = deque(maxlen=population)
 
     def ask(self, number: int, pending: Sequence[Proposal], rng: np.random.Generator) -> Proposal:
-        if len(self.population) < self.size:
+        if number < self.size or not self.population:
             genes = self.target.variation.sample(rng)
         else:
             with lent_seed(rng):
@@ -68,5 +82,5 @@ class RegularizedEvolution:
 
     def tell(self, trial: Trial, rng: np.random.Generator) -> None:
         """The newest enters, the oldest leaves."""
-        value = reward(trial.metrics, self.target.objectives)
-        self.population.append(Individual(dict(trial.note["genes"]), max(value, -math.inf)))
+        standing = rank(trial.metrics, self.target.objectives)
+        self.population.append(Individual(dict(trial.note["genes"]), standing))

@@ -18,9 +18,6 @@ from deap import tools
 from automl_ext.decisions import Choice, Decision, Value, same
 from automl_ext.space import Candidate, Genes, Space, Walk
 
-LOCAL = 0.5
-"""How often a number moves to a value near by instead of anywhere."""
-
 
 @contextmanager
 def lent_seed(rng: np.random.Generator) -> Iterator[None]:
@@ -34,10 +31,11 @@ def lent_seed(rng: np.random.Generator) -> Iterator[None]:
 
 
 class GenericVariation:
-    """Sample, mutate, crossover and twins for any space."""
+    """Sample, mutate, crossover and twins for any space. local: how often a number moves near by, not anywhere."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, local: float = 0.5) -> None:
         self.space = space
+        self.local = local
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """A value for every slot."""
@@ -52,7 +50,7 @@ class GenericVariation:
         steps = self._steps(candidate)
         for index in rng.permutation(len(steps)):
             path, declared, decision = steps[index]
-            value = other(declared, decision, candidate[path], rng)
+            value = other(declared, decision, candidate[path], rng, self.local)
             changed = {**genes, **candidate, path: value}
             if self.space.from_genes(changed) != candidate:
                 return changed
@@ -79,14 +77,17 @@ class GenericVariation:
         return steps
 
 
-def other(declared: Decision, decision: Decision, value: Value, rng: np.random.Generator) -> Value:
-    """A legal value other than `value`: uniform for choices, near by or anywhere for numbers."""
+def other(declared: Decision, decision: Decision, value: Value, rng: np.random.Generator, local: float) -> Value:
+    """A legal value other than `value`: uniform for choices; for numbers near by (with probability local), or anywhere.
+
+    Near by: a tenth of the declared range away, normally distributed; in the logarithm where the decision is log.
+    """
     if isinstance(decision, Choice):
         options = [option for option in decision.options if not same(option, value)]
         return options[int(rng.integers(len(options)))]
     for _ in range(32):
         drawn = decision.sample(rng)
-        if rng.random() < LOCAL:
+        if rng.random() < local:
             drawn = decision.nearest(declared.from_unit(declared.to_unit(value) + float(rng.normal(0.0, 0.1))))
         if not same(drawn, value):
             return drawn

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from automl_ext.worker import ExecutorError
-
 if TYPE_CHECKING:
     from automl_ext.env import SearchEnv
     from automl_ext.executors.dask import DaskExecutor
@@ -27,6 +25,10 @@ __all__ = [
     "build_executor",
 ]  # fmt: skip
 _HOME = {"DaskExecutor": "dask", "Futures": "futures", "ProcessExecutor": "process", "SerialExecutor": "serial"}
+
+
+class ExecutorError(RuntimeError):
+    """Work cannot be done here at all: a target that workers cannot build, a missing package. One line for users."""
 
 
 class WorkerDied(RuntimeError):  # noqa: N818

@@ -51,9 +51,10 @@ def died(payload: str, exitcode: int | None, memory_mb: float | None) -> WorkerD
 
 
 def kill_group(process: BaseProcess | None) -> None:
-    """Kill a worker and whatever it started: it leads a process group of its own."""
+    """Kill a worker, if it still runs, and whatever it started: it leads a process group of its own."""
     if process is None or process.pid is None:
         return
-    for kill in (os.killpg, os.kill):
-        with suppress(ProcessLookupError, PermissionError):
-            kill(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if process.exitcode is None:  # it may not lead its group yet
+        process.kill()

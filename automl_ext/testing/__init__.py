@@ -3,8 +3,9 @@
     check_space(space)                        the four views agree, repair and narrow hold
     check_searcher(Climber)                   pure asks, repeatable, resumable, survives failures, beats random
     check_target("my_module:mine/Valley-v0")  Gymnasium's checks, finite metrics, the same job twice
+    simulate(searcher, score, trials)         a search in memory, in the loop's own order of asks and tells
 
-Each raises an AssertionError of one line that says which rule broke.
+A check raises an AssertionError of one line that says which rule broke.
 """
 
 from automl_ext.testing.searchers import check_searcher

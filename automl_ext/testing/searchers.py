@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from automl_ext.decisions import Choice, Decision, Integer, Real, SpaceError, Value
-from automl_ext.evolution.variation import GenericVariation
-from automl_ext.objective import Objective
-from automl_ext.searcher import Proposal, Searcher, Target, Trial, stream
-from automl_ext.space import Candidate, Space, Walk
+from automl_ext import state
+from automl_ext.searcher import Proposal, Searcher, Trial, stream
+from automl_ext.space import Candidate, Space
+from automl_ext.testing.fingerprint import fingerprint, global_state
+from automl_ext.testing.learning import check_learns
+from automl_ext.testing.planted import hash_of, planted_score, spaces, target_of
+from automl_ext.testing.rule import rule
 from automl_ext.testing.simulate import simulate
+from automl_ext.worker import one_thread
 
 Factory = Callable[..., Searcher]
 
@@ -25,188 +29,166 @@ def check_searcher(
     *,
     options: Mapping[str, Any] | None = None,
     learns: bool = True,
-    trials: int = 40,
-    planted: int = 120,
+    trials: int = 30,
+    planted: int = 150,
 ) -> None:
-    """Raise AssertionError at the first rule that a searcher breaks.
+    """Raise AssertionError at the first rule that a searcher breaks, with one line that says which.
+
+    A searcher may refuse a kind of space when it is built, with a ValueError that names the decision.
 
     factory: its class, called as factory(target, rng, **options). learns: False exempts from beating random (a grid).
     trials: length of the contract searches. planted: length of the searches against random.
     """
+    one_thread()
     options = dict(options or {})
-    treated = 0
-    for name, space in spaces().items():
+    treated = {name: space for name, space in spaces().items() if takes(factory, options, name, space)}
+    assert treated, "the searcher refuses every kind of space"
+    for name, space in treated.items():
+        for parallel in (1, 8):
+            _check_case(_Case(factory, options, space, trials, parallel, f"{name} space, parallel {parallel}"))
+    if learns:
+        check_learns(factory, options, planted)
+
+
+def takes(factory: Factory, options: Mapping[str, Any], name: str, space: Space) -> bool:
+    """Whether the searcher can be built on `space`. AssertionError for a refusal that names no decision."""
+    with rule(f"{name} space: it cannot be built"):
         try:
             factory(target_of(space), stream(0, "build"), **options)
         except ValueError as error:
             assert any(slot.path in str(error) for slot in space.slots), (
-                f"{name}: the refusal names no decision: {error}"
+                f"{name} space: the refusal names no decision: {error}"
             )
-            continue
-        treated += 1
-        _check_contract(factory, options, name, space, trials)
-    assert treated, "the searcher refuses every kind of space"
-    if learns:
-        _check_learns(factory, options, planted)
+            return False
+    return True
 
 
-def spaces() -> dict[str, Space]:
-    """One small space a kind: choice, number, conditional, narrowed, mixed."""
-    digits = Space(*(Choice(f"c{index}", list("abcde")) for index in range(4)))
-    numbers = Space(
-        Integer("n", 1, 40), Integer("m", 2, 64, step=2), Real("x", 0.0, 1.0), Real("rate", 1e-4, 1.0, log=True)
-    )
-    leaf = {
-        "conv": Space(Integer("width", 1, 8), Choice("act", ["relu", "tanh"])),
-        "pool": Space(Integer("size", 2, 5)),
-    }
-    conditional = Space(*(Choice(f"layer{index}", ["none", "conv", "pool"], branches=leaf) for index in range(3)))
-    mixed = Space(Choice("a", [True, False, None]), Integer("b", 0, 9), Real("c", -1.0, 1.0))
-    narrowed = Space(*(Integer(f"k{index}", 1, 16) for index in range(4)), narrow=_budget)
-    return {"choice": digits, "number": numbers, "conditional": conditional, "narrowed": narrowed, "mixed": mixed}
+@dataclass(frozen=True)
+class _Case:
+    factory: Factory
+    options: Mapping[str, Any]
+    space: Space
+    trials: int
+    parallel: int
+    where: str
+
+    def build(self) -> Searcher:
+        return self.factory(target_of(self.space), stream(0, "build"), **self.options)
+
+    def play(
+        self,
+        what: str,
+        evaluate: Callable[[Candidate], float | None] | None = None,
+        searcher: Searcher | None = None,
+        **how: Any,
+    ) -> list[Trial]:
+        """The trials of one search. AssertionError for whatever the searcher raises, and a candidate out of space."""
+        with rule(f"{self.where}: {what}"):
+            evaluate = evaluate or planted_score(self.space, 1)
+            return simulate(searcher or self.build(), evaluate, self.trials, parallel=self.parallel, **how)
 
 
-def _budget(path: str, decision: Decision, made: Mapping[str, Value]) -> Decision:
-    """At most 32 in all: the rest may have at least 1 each."""
-    assert isinstance(decision, Integer)
-    left = 32 - sum(int(value or 0) for value in made.values()) - (3 - len(made))
-    return decision.within(1, max(1, left))
+def _check_case(case: _Case) -> None:
+    before, watch = global_state(), _Watch(case)
+    whole = case.play("a search", watch=watch)
+    assert global_state() == before, f"{case.where}: it draws from a global generator; every stream is handed in"
+    assert whole, f"{case.where}: nothing is proposed"
+    assert case.play("once more") == whole, f"{case.where}: the same seed gives another search"
+    finishes: list[int] = []
+
+    def noted(event: str, searcher: Searcher, number: int, pending: dict[int, Proposal]) -> None:
+        if event == "finish":
+            finishes.append(number)
+
+    for seed in range(2):
+        finishes.clear()
+        schedule = np.random.default_rng(seed)
+        mixed = case.play("finishing in another order", schedule=schedule, watch=noted)
+        assert mixed == whole, f"{case.where}: the order in which evaluations finish changes the search"
+    _check_resume(case, whole, finishes)
+    if hasattr(case.build(), "state"):
+        _check_state(case, whole)
+    _check_failures(case)
 
 
-def target_of(space: Space) -> Target:
-    """A target on a bare space, one objective `score` to maximise."""
+@dataclass
+class _Watch:
+    """Looks at every ask and tell: the answers are legal, asking changes nothing, parents are kept."""
 
-    def observe(walk: Walk) -> Any:
-        here = [slot.path == walk.path for slot in space.slots]
-        return np.concatenate([space.to_vector(walk.candidate), here]).astype(np.float32)
+    case: _Case
+    told: set[int] = field(default_factory=set)
 
-    return Target(space, (Objective("score"),), {}, observe, GenericVariation(space))
-
-
-def planted_score(space: Space, seed: int) -> Callable[[Candidate], float]:
-    """A score whose optimum is one planted candidate; each decision counts by its distance in the vector view."""
-    goal = space.to_vector(space.sample(np.random.default_rng((seed, 99))))
-    return lambda candidate: -float(np.abs(space.to_vector(candidate) - goal).mean())
-
-
-def _check_contract(factory: Factory, options: dict[str, Any], name: str, space: Space, trials: int) -> None:
-    score = planted_score(space, 1)
-    for parallel in (1, 8):
-
-        def play(evaluate: Callable[[Candidate], float | None] = score, **how: Any) -> list[Trial]:
-            searcher = factory(target_of(space), stream(0, "build"), **options)
-            return simulate(searcher, evaluate, trials, parallel=parallel, **how)  # noqa: B023
-
-        where = f"{name} space, parallel {parallel}"
-        whole = play(watch=_pure(where))
-        for trial in whole:
-            assert trial.candidate in space, f"{where}: trial {trial.number} is not in the space: {trial.candidate}"
-            assert json.loads(json.dumps(trial.note)) == trial.note, (
-                f"{where}: a note is not what JSON gives back: {trial.note}"
+    def __call__(self, event: str, searcher: Searcher, number: int, pending: dict[int, Proposal]) -> None:
+        if event == "ask":
+            self._ask(searcher, number, list(pending.values()), f"{self.case.where}: ask {number}")
+        elif event == "tell":
+            self.told.add(number)
+            kept: Any = getattr(searcher, "keep", set)()
+            assert isinstance(kept, set) and kept <= self.told, (
+                f"{self.case.where}: keep() after tell {number} is no set of told trials: {kept!r}"
             )
-        assert _same(play(), whole), f"{where}: the same seed gives another search"
-        assert _same(play(shuffled=True), whole), f"{where}: the order of completion changes the search"
-        for cut in range(0, len(whole), max(1, len(whole) // 10)):
-            recorded = {trial.number: trial for trial in whole[:cut]}
-            assert _same(play(recorded=recorded), whole), f"{where}: resumed after {cut} trials it goes another way"
-        failing = play(lambda candidate: None if hash_of(candidate) % 3 == 0 else score(candidate))
-        assert all(trial.candidate in space for trial in failing), f"{where}: failed trials lead out of the space"
-        failed = play(lambda candidate: None)
-        assert len(failed) > 0, f"{where}: nothing is asked when every trial fails"
 
-
-def _pure(where: str) -> Callable[[Searcher, int, list[Proposal]], None]:
-    """A watcher that asks twice more and compares answers, and the searcher before and after."""
-
-    def watch(searcher: Searcher, number: int, pending: list[Proposal]) -> None:
-        before = fingerprint(searcher)
+    def _ask(self, searcher: Searcher, number: int, pending: list[Proposal], where: str) -> None:
+        before, given = fingerprint(searcher), list(pending)
         first = searcher.ask(number, pending, stream(0, "ask", number))
         second = searcher.ask(number, pending, stream(0, "ask", number))
-        assert first == second, f"{where}: ask {number} answers differently when asked again"
-        assert fingerprint(searcher) == before, f"{where}: ask {number} changed the searcher"
+        assert fingerprint(searcher) == before, f"{where} changed the searcher"
+        assert pending == given, f"{where} changed the list of pending proposals"
+        if first is not None:
+            self._legal(first, where)
+        assert first == second, f"{where} answers differently when asked again"
+        if first is None:
+            return
+        parents = self.told & searcher.keep() if hasattr(searcher, "keep") else self.told
+        assert first.parent is None or first.parent in parents, (
+            f"{where}: parent {first.parent} is not told, or not in keep()"
+        )
 
-    return watch
-
-
-def _same(left: list[Trial], right: list[Trial]) -> bool:
-    return [(t.number, t.candidate, t.note) for t in left] == [(t.number, t.candidate, t.note) for t in right]
-
-
-def hash_of(candidate: Candidate) -> int:
-    """A number that is the same in every process."""
-    return int(hashlib.blake2b(json.dumps(candidate, sort_keys=True).encode(), digest_size=4).hexdigest(), 16)
-
-
-def fingerprint(value: Any) -> str:
-    """A hash over all that an object holds: attributes, containers, arrays, tensors, random states."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in _parts(value, set()):
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _parts(value: Any, seen: set[int]) -> Iterator[bytes]:
-    if value is None or isinstance(value, str | bytes | int | float | bool):
-        yield repr(value).encode()
-        return
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    yield type(value).__name__.encode()
-    if isinstance(value, np.ndarray):
-        yield value.tobytes()
-    elif hasattr(value, "detach"):
-        yield value.detach().cpu().numpy().tobytes()
-    elif isinstance(value, Target | Space):
-        return
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _parts(key, seen)
-            yield from _parts(item, seen)
-    elif isinstance(value, set | frozenset):
-        yield repr(sorted(map(repr, value))).encode()
-    elif hasattr(value, "__iter__"):
-        for item in copy.copy(value):
-            yield from _parts(item, seen)
-    elif hasattr(value, "__dict__"):
-        yield from _parts(vars(value), seen)
-
-
-def _check_learns(factory: Factory, options: dict[str, Any], trials: int) -> None:
-    """Ten paired seeds on a planted target: the mean of the second half's scores beats random's, p < 0.01."""
-    from scipy.stats import wilcoxon
-
-    from automl_ext.baselines.random import Random
-
-    refused = []
-    for name in ("number", "choice"):
-        space = learning_spaces()[name]
+    def _legal(self, proposal: Proposal, where: str) -> None:
+        with rule(f"{where}: the candidate is not in the space"):
+            self.case.space.check(proposal.candidate)
         try:
-            factory(target_of(space), stream(0, "build"), **options)
-        except ValueError as error:
-            refused.append(str(error))
-            continue
-        gains = []
-        for seed in range(10):
-            score = planted_score(space, seed)
-            values = []
-            for kind, own in ((factory, options), (Random, {})):
-                searcher = kind(target_of(space), stream(seed, "build"), **own)
-                told = simulate(searcher, score, trials, seed=seed)
-                best = np.maximum.accumulate([trial.metrics["score"] for trial in told if trial.metrics])
-                values.append(float(best[len(best) // 2 :].mean()))
-            gains.append(values[0] - values[1])
-        p = float(wilcoxon(gains, alternative="greater").pvalue) if any(gains) else 1.0
-        assert p < 0.01, f"{name} space: not better than random on a planted target (10 seeds, p = {p:.3f})"
-    assert len(refused) < 2, f"the searcher refuses every space it could be measured on: {refused}"
+            plain = json.loads(json.dumps(proposal.note, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"{where}: the note is no JSON: {error}") from error
+        assert plain == proposal.note, f"{where}: the note is not what JSON gives back: {proposal.note}"
 
 
-def learning_spaces() -> dict[str, Space]:
-    """Where a searcher is measured against random: large enough that random does not find the optimum."""
-    return {
-        "number": Space(*(Integer(f"n{index}", 1, 32) for index in range(8))),
-        "choice": Space(*(Choice(f"c{index}", list("abcdef")) for index in range(8))),
-    }
+def _check_resume(case: _Case, whole: list[Trial], finishes: list[int]) -> None:
+    """Interrupted after every single completion: what is in the journal comes back as JSON, the rest is evaluated."""
+    lines = {trial.number: json.dumps(trial.to_json()) for trial in whole}
+    for cut in range(len(finishes) + 1):
+        recorded = {number: Trial.from_json(json.loads(lines[number])) for number in finishes[:cut]}
+        again = case.play(f"resumed after {cut} trials", recorded=recorded, schedule=np.random.default_rng(cut))
+        assert again == whole, f"{case.where}: resumed after {cut} trials it goes another way"
 
 
-__all__ = ["SpaceError", "check_searcher", "fingerprint", "planted_score", "spaces", "target_of"]
+def _check_state(case: _Case, whole: list[Trial]) -> None:
+    """Loaded from the state saved after every single tell, it goes on in the same way."""
+    with tempfile.TemporaryDirectory() as folder:
+        files: list[Path] = []
+
+        def save(event: str, searcher: Any, number: int, pending: dict[int, Proposal]) -> None:
+            if event == "tell":
+                files.append(Path(folder) / f"{number}.safetensors")
+                state.save(files[-1], searcher.state(), number + 1, pending)
+
+        case.play("saving its state", watch=save)
+        for file in files:
+            saved, told, pending = state.load(file)
+            searcher: Any = case.build()
+            with rule(f"{case.where}: load after {told} trials"):
+                searcher.load(saved)
+            rest = case.play(f"loaded after {told} trials", searcher=searcher, start=(told, pending))
+            assert rest == whole[told:], f"{case.where}: loaded after {told} trials it goes another way"
+
+
+def _check_failures(case: _Case) -> None:
+    score, watch = planted_score(case.space, 1), _Watch(case)
+    case.play("some trials fail", lambda c: None if hash_of(c) % 3 == 0 else score(c), watch=watch)
+    assert case.play("every trial fails", lambda candidate: None, watch=_Watch(case)), (
+        f"{case.where}: nothing is asked when every trial fails"
+    )
+
+
+__all__ = ["check_searcher"]

@@ -5,17 +5,21 @@ Left out of that list: everything about GP, TPE, successive halving, Hyperband a
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from automl_ext.baselines.grid import Grid
-from automl_ext.baselines.local import Local, neighbours
+from automl_ext.baselines.local import Local, changes
 from automl_ext.baselines.random import Random
 from automl_ext.decisions import Choice, Integer, Real
-from automl_ext.searcher import stream
+from automl_ext.objective import Objective
+from automl_ext.searcher import Trial, stream
 from automl_ext.space import Space
 from automl_ext.testing import simulate
-from automl_ext.testing.searchers import planted_score, target_of
+from automl_ext.testing.planted import planted_score, spaces, target_of
 
 CELL = Space(*(Choice(f"edge{index}", list("abcde")) for index in range(6)))
 TREE = Space(Choice("a", ["x", "y"], branches={"y": Space(Integer("n", 1, 3))}), Choice("b", [0, 1]))
@@ -55,13 +59,35 @@ def test_sixty_random_trials_hit_the_best_twentieth_with_probability_095():
     assert abs(np.mean(hits) - 0.954) < 0.04
 
 
+def neighbours(space, centre):
+    return [space.from_genes({**centre, path: value}) for path, value in changes(space, centre, 5)]
+
+
 def test_the_neighbourhood_is_every_single_change_once():
     centre = dict.fromkeys((f"edge{index}" for index in range(6)), "a")
-    found = neighbours(CELL, centre, 5)
+    found = neighbours(CELL, centre)
     assert len(found) == 6 * 4 and len({CELL.key(candidate) for candidate in found}) == 24
     assert all(sum(candidate[path] != "a" for path in candidate) == 1 for candidate in found)
-    opened = neighbours(TREE, {"a": "x", "b": 0}, 5)
+    opened = neighbours(TREE, {"a": "x", "b": 0})
     assert opened == [{"a": "y", "a/n": 1, "b": 0}, {"a": "x", "b": 1}]
+
+
+@pytest.mark.parametrize("kind", spaces())
+def test_every_change_is_legal_and_leads_to_another_candidate(kind):
+    space, rng = spaces()[kind], np.random.default_rng(0)
+    for _ in range(10):
+        centre = space.sample(rng)
+        found = neighbours(space, centre)
+        keys = {space.key(candidate) for candidate in found}
+        assert all(candidate in space for candidate in found)
+        assert len(keys) == len(found) and space.key(centre) not in keys
+
+
+def test_numbers_step_next_door_and_over_the_range():
+    space = Space(Integer("n", 0, 100, step=2), Real("x", 0.0, 1.0))
+    found = changes(space, {"n": 40, "x": 0.5}, 3)
+    assert sorted(value for path, value in found if path == "n") == [0, 38, 42, 50, 100]
+    assert sorted(value for path, value in found if path == "x") == pytest.approx([0.0, 0.45, 0.55, 1.0])
 
 
 def test_local_takes_the_first_improvement_and_restarts_when_stuck():
@@ -80,3 +106,68 @@ def test_local_takes_the_first_improvement_and_restarts_when_stuck():
             centre, value, seen = trial.candidate, score(trial.candidate), 0
     assert starts > 1
     assert max(trial.metrics["score"] for trial in trials) == 0.0
+
+
+def test_local_with_several_out_counts_each_neighbour_once():
+    """Between two moves no neighbour is asked twice, and what is told late still moves the search if it is better."""
+    trials = play(Local, CELL, 400, score=planted_score(CELL, 5), parallel=8)
+    by_move = {}
+    for trial in trials:
+        if trial.note["move"] >= 0:
+            by_move.setdefault(trial.note["move"], []).append(CELL.key(trial.candidate))
+    assert len(by_move) > 3
+    assert all(len(set(keys)) == len(keys) for keys in by_move.values())
+    assert max(trial.metrics["score"] for trial in trials) == 0.0
+
+
+def test_local_is_led_back_inside_the_limits():
+    """Outside, less missing is an improvement; a candidate within the limits beats all outside."""
+    target = replace(target_of(CELL), objectives=(Objective("score"), Objective("as", "min", limit=0)))
+    searcher = Local(target, stream(0, "build"))
+    best = None
+    for number in range(120):
+        proposal = searcher.ask(number, [], stream(0, "ask", number))
+        count = sum(value == "a" for value in proposal.candidate.values())
+        metrics = {"score": float(count), "as": float(count)}
+        searcher.tell(
+            Trial(number, "search", proposal.candidate, proposal.note, None, 0, None, metrics),
+            stream(0, "tell", number),
+        )
+        best = count if best is None else min(best, count)
+        if searcher.centre is not None and best == 0:
+            break
+    assert best == 0
+
+
+def test_a_start_that_fails_is_drawn_anew():
+    good = planted_score(CELL, 0)
+    trials = play(Local, CELL, 60, score=lambda c: None if c["edge0"] == "a" else good(c))
+    assert any(trial.error for trial in trials)
+    first = next(trial for trial in trials if not trial.error)
+    assert all(trial.note["move"] == -1 for trial in trials[: first.number + 1])
+    assert trials[first.number + 1].note["move"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [Random, Grid])
+def test_a_hundred_thousand_trials_leave_nothing_behind(kind):
+    space = Space(Integer("a", 0, 99), Integer("b", 0, 99), Integer("c", 0, 99))
+    options = {"bins": 100} if kind is Grid else {}
+    searcher = kind(target_of(space), stream(0, "build"), **options)
+    rng = np.random.default_rng(0)
+    tracemalloc.start()
+    try:
+        for number in range(100_000):
+            proposal = searcher.ask(number, [], rng)
+            searcher.tell(Trial(number, "search", proposal.candidate, {}, None, 0, None, {"score": 0.0}), None)
+            if number == 1000:
+                before = tracemalloc.get_traced_memory()[0]
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [Grid, Local])
+def test_a_grid_of_one_value_is_refused(kind):
+    with pytest.raises(ValueError, match=r"searcher.bins: at least 2, not 1"):
+        kind(target_of(CELL), stream(0, "build"), bins=1)

@@ -1,10 +1,12 @@
 """AMC's agent: the properties of the specification that concern it, each quoted.
 
-Left out: "done masks bootstrap" is part of test_the_last_step_has_no_future; properties of the environment, of
-reconstruction and of rewards are tested with the pruning task.
+Left out: what concerns the environment (removed fraction, bookkeeping, state, dense accuracy), reconstruction, rewards
+and export is tested with the pruning task.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from automl_ext.decisions import Choice, Integer, SpaceError
 from automl_ext.searcher import Trial, stream
 from automl_ext.space import Space
 from automl_ext.testing import simulate
-from automl_ext.testing.searchers import planted_score, target_of
+from automl_ext.testing.planted import planted_score, spaces, target_of
 
+torch.set_num_threads(1)
 SPACE = Space(*(Integer(f"n{index}", 1, 32) for index in range(3)))
 
 
@@ -96,11 +99,48 @@ def test_warm_up_does_not_learn_and_what_follows_does():
     assert any((old != new).any() for old, new in zip(weights, searcher.actor.parameters(), strict=True))
 
 
-def test_failed_episodes_leave_no_transitions():
+def test_failed_episodes_count_as_the_worst_reward_so_far():
+    """Before the first success they leave nothing; afterwards an agent that settles where evaluations fail moves on."""
     searcher = agent(warmup=2)
-    for number in range(5):
+    for number in range(3):
         told(searcher, number, None)
-    assert len(searcher.replay) == 0 and searcher.told == 5
+    assert len(searcher.replay) == 0 and searcher.told == 3
+    for number, value in enumerate([0.4, 0.2, 0.9, None], 3):
+        told(searcher, number, value)
+    assert [step[2] for step in searcher.replay][::3] == [0.4, 0.2, 0.9, 0.2]
+
+
+def test_one_update_per_transition_after_an_episode():
+    """after an episode ends, push its T transitions and do one update per transition"""
+    searcher, updates = agent(warmup=1, passes=0), []
+    searcher._update = lambda *batch: updates.append(len(batch[0]))
+    for number in range(5):
+        told(searcher, number, number / 10)
+    assert updates == [64] * 3 * 4
+
+
+def test_the_action_is_a_place_in_the_declared_range_and_narrow_clips_it():
+    """The space's narrow bounds the action; the stored action is the realised one, in the declared range."""
+    space = spaces()["narrowed"]
+    searcher = agent(space, warmup=0, sigma=3.0)
+    for number in range(40):
+        candidate = searcher.ask(number, [], stream(0, "ask", number)).candidate
+        assert candidate in space
+        for path, step in zip(candidate, searcher.transitions(candidate, 1.0), strict=False):
+            assert step[1] == pytest.approx((candidate[path] - 1) / 15)
+
+
+def test_features_of_any_float_type_are_taken():
+    target = target_of(SPACE)
+    wide = replace(target, observe=lambda walk: target.observe(walk).astype(np.float64))
+    trials = [simulate(DDPG(t, stream(0, "build"), warmup=2), planted_score(SPACE, 0), 6) for t in (target, wide)]
+    assert trials[0] == trials[1]
+
+
+@pytest.mark.parametrize("option", ["hidden", "batch", "replay"])
+def test_sizes_below_one_are_refused(option):
+    with pytest.raises(ValueError, match=rf"searcher.{option}: at least 1, not 0"):
+        agent(**{option: 0})
 
 
 def test_it_leaves_the_global_generator_alone():

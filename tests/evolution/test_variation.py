@@ -7,8 +7,11 @@ import random
 import numpy as np
 import pytest
 
+from automl_ext.baselines.local import changes
+from automl_ext.decisions import Integer, Real
 from automl_ext.evolution.variation import GenericVariation
-from automl_ext.testing.searchers import spaces
+from automl_ext.space import Space
+from automl_ext.testing.planted import spaces
 
 
 @pytest.mark.parametrize("kind", spaces())
@@ -21,6 +24,34 @@ def test_every_mutation_changes_the_candidate_and_stays_legal(kind):
         assert space.from_genes(changed) in space
         assert space.from_genes(changed) != space.from_genes(genes)
         genes = changed
+
+
+@pytest.mark.parametrize(("local", "share"), [(0.0, 0.2), (1.0, 0.68)])
+def test_numbers_move_near_by_or_anywhere(local, share):
+    """Of uniform values a fifth lies within a tenth of the range, of near ones two thirds."""
+    space = Space(Real("x", 0.0, 1.0), Integer("n", 0, 1000))
+    variation, rng = GenericVariation(space, local), np.random.default_rng(0)
+    moves = []
+    for _ in range(1000):
+        changed = variation.mutate({"x": 0.5, "n": 500}, rng)
+        moves.append(max(abs(changed["x"] - 0.5), abs(changed["n"] - 500) / 1000))
+    assert abs(np.mean(np.array(moves) < 0.1) - share) < 0.05
+
+
+def test_a_mutation_reaches_every_other_value_of_every_active_gene():
+    space = spaces()["conditional"]
+    variation, rng = GenericVariation(space), np.random.default_rng(0)
+    genes = variation.sample(rng) | {"layer0": "conv", "layer1": "pool", "layer2": "none"}
+    candidate, reached = space.from_genes(genes), set()
+    for _ in range(3000):
+        changed = space.from_genes(variation.mutate(genes, rng))
+        reached |= {(path, changed[path]) for path in candidate if path in changed and changed[path] != candidate[path]}
+    assert reached == set(changes(space, candidate, 100))
+
+
+def test_a_space_of_one_candidate_has_no_other():
+    variation = GenericVariation(Space(Integer("n", 3, 3)))
+    assert variation.mutate({"n": 3}, np.random.default_rng(0)) == {"n": 3}
 
 
 @pytest.mark.parametrize("kind", spaces())
