@@ -101,11 +101,8 @@ def resume(folder: Folder, sets: Sets = [], workers: Workers = None, as_json: Js
     from automl_ext.session import play
 
     overrides = [*sets, *([] if workers is None else [f"executor.workers={workers}"])]
-    known = Run.open(folder)
-    settings, env, searcher = construct(load(folder / "config.yaml", overrides) if overrides else known.config)
-    recorded = sum(1 for _ in known.trials("search"))
-    if settings.trials is not None and settings.trials < recorded:
-        raise Complaint(f"{folder}: trials can grow only: {recorded:,} are recorded, not {settings.trials:,}")
+    known = Run.open(folder).config
+    settings, env, searcher = construct(load(folder / "config.yaml", overrides) if overrides else known)
     return play(Run.resume(folder, settings if overrides else None), env, searcher, as_json)
 
 

@@ -78,12 +78,17 @@ class Run:
     def resume(cls, folder: str | Path, config: Config | None = None) -> Run:
         """An existing run, for continuing, with a larger total budget where `config` says so.
 
-        Raises RunError for no run, a locked one, and a config that changes decisions (names the changed keys).
+        Raises RunError for no run, a locked one, a config that changes decisions (names the changed keys), and fewer
+        trials than are recorded.
         """
         folder = _existing(Path(folder))
         old = load(folder / "config.yaml")
         if config is not None and (keys := changed(old, config)):
             raise RunError(f"{folder}: resume cannot change {', '.join(keys)}; start a new run for that")
+        if config is not None and config.trials is not None:
+            recorded = sum(1 for _ in cls.open(folder).trials("search"))
+            if config.trials < recorded:
+                raise RunError(f"{folder}: trials can grow only: {recorded:,} are recorded, not {config.trials:,}")
         run = cls(folder, config or old, write=True)
         if config is not None and (config.trials, config.wall_time, config.target) != (
             old.trials,

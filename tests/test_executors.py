@@ -117,6 +117,7 @@ def test_settings_that_cannot_work_are_one_line(monkeypatch):
 # ---------------------------------------------------------------- process workers
 
 
+@pytest.mark.slow
 def test_workers_run_on_one_thread(pool):
     text = payload("Environment", mixed(0), torch=True)
     values = [metrics(pool.submit(text, None)) for _ in range(4)]
@@ -167,6 +168,7 @@ def test_a_worker_killed_while_idle_costs_nothing(pool):
     assert int(metrics(pool.submit(payload("Environment", mixed(0)), None))["pid"]) not in pids
 
 
+@pytest.mark.slow
 def test_a_worker_over_its_memory_limit_leaves(tmp_path):
     executor = ProcessExecutor(1, memory_mb=400)
     try:
@@ -314,7 +316,8 @@ def family(session):
     return found
 
 
-@pytest.mark.parametrize("start", ["spawn", pytest.param("forkserver", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
 def test_no_orphan_outlives_a_killed_driver(start):
     process, pids = driver(60.0, start)
     helpers = family(process.pid) - {process.pid}
@@ -327,7 +330,8 @@ def test_no_orphan_outlives_a_killed_driver(start):
     assert family(process.pid) == set()
 
 
-@pytest.mark.parametrize("start", ["spawn", pytest.param("forkserver", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
 def test_ctrl_c_in_the_terminal_is_the_drivers_business(start):
     """From the first moment of the workers' start: they must neither end nor say anything."""
     code = DRIVER.replace("executor = ", BARRAGE + "executor = ", 1)

@@ -169,6 +169,13 @@ def test_a_larger_budget_continues_the_search_and_plays_the_finals_again(tmp_pat
     assert (run.folder / "superseded.jsonl").exists()
 
 
+def test_a_budget_below_what_is_recorded_is_refused(tmp_path):
+    run = play(tmp_path)
+    with pytest.raises(RunError, match="trials can grow only: 12 are recorded, not 5"):
+        Run.resume(run.folder, run.config.model_copy(update={"trials": 5}))
+    assert len(list(run.trials())) == 12
+
+
 def test_equal_candidates_are_evaluated_once(tmp_path):
     class Same(Climber):
         def ask(self, number, pending, rng):

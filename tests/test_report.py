@@ -455,6 +455,7 @@ def test_the_page_says_when_the_forest_is_not_to_be_trusted(tmp_path):
 # ---------------------------------------------------------------- figures
 
 
+@pytest.mark.slow
 def test_figures_repeat_themselves_and_keep_text(tmp_path):
     two = (Objective("accuracy"), Objective("macs_m", "min"))
     run = make_run(tmp_path, many(200), two, baselines={"random": many(100)})

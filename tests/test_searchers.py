@@ -13,7 +13,8 @@ SMALL = {"ddpg": {"warmup": 5, "hidden": 8, "batch": 8}, "regularized-evolution"
 HEAVY = {"ddpg"}
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in HEAVY)) for n in SEARCHERS])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEARCHERS)
 def test_every_searcher_keeps_the_contract(name):
     """With small options, so that its phases all lie within the contract's few trials."""
     check_searcher(searcher_class(name), options=SMALL.get(name), learns=False, trials=16 if name in HEAVY else 30)

@@ -39,10 +39,12 @@ class Climber:
             self.best = trial
 
 
+@pytest.mark.slow
 def test_an_honest_searcher_passes():
     check_searcher(Climber)
 
 
+@pytest.mark.slow
 def test_random_in_disguise_fails():
     with pytest.raises(AssertionError, match=r"not better than random on a planted target \(10 seeds, p = "):
         check_searcher(Random)
@@ -309,6 +311,7 @@ class Whole(Saved):
         self.best = Trial.from_json(state[1]["best"]) if state[1]["best"] else None
 
 
+@pytest.mark.slow
 def test_a_saved_state_has_to_be_whole():
     check_searcher(Whole, learns=False)
     with pytest.raises(AssertionError, match=r"loaded after [0-9]+ trials it goes another way"):

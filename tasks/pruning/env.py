@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Annotated, Any, Literal, final
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from automl_ext.tasks.pruning.prepared import Prepared, tensors
 from automl_ext.tasks.pruning.reference import references
 from automl_ext.tasks.pruning.space import Observer, keep_space, options
 from numpy.typing import NDArray
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -68,25 +69,25 @@ class PruningEnv(SearchEnv):
         dataset: str = "digits",
         *,
         root: str | None = None,
-        macs_kept: float = 0.5,
-        round_to: int = 1,
+        macs_kept: Annotated[float, Field(gt=0, le=1)] = 0.5,
+        round_to: Annotated[int, Field(ge=1, le=4096)] = 1,
         low: float = 1,
         importance: Literal["magnitude", "reconstruction"] = "magnitude",
         reconstruction: Literal["sequential", "gram", "none"] = "sequential",
         refit: bool = True,
-        ridge: float = 0.1,
-        points: int = 10,
-        calibration_images: int = 500,
+        ridge: Annotated[float, Field(ge=0, le=1000)] = 0.1,
+        points: Annotated[int, Field(ge=1, le=10_000)] = 10,
+        calibration_images: Annotated[int, Field(ge=1, le=1_000_000)] = 500,
         recalibrate: bool = False,
-        reward_images: int = 1000,
+        reward_images: Annotated[int, Field(ge=1, le=10_000_000)] = 1000,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        epochs: int = 20,
-        rate: float = 0.1,
-        tune_rate: float = 0.02,
+        epochs: Annotated[int, Field(ge=1, le=10_000)] = 20,
+        rate: Annotated[float, Field(gt=0, le=10)] = 0.1,
+        tune_rate: Annotated[float, Field(gt=0, le=10)] = 0.02,
         flip: bool = False,
-        shift: int = 0,
-        latency_batch: int = 1,
+        shift: Annotated[int, Field(ge=0, le=64)] = 0,
+        latency_batch: Annotated[int, Field(ge=1, le=4096)] = 1,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         seed: int = 0,
     ) -> None:

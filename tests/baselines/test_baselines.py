@@ -52,6 +52,7 @@ def test_grid_bins_reals():
     ]
 
 
+@pytest.mark.slow
 def test_sixty_random_trials_hit_the_best_twentieth_with_probability_095():
     """60 trials hit the best 5 % with probability 1-0.95^60 = 0.954."""
     space = Space(Real("x", 0.0, 1.0))

@@ -45,6 +45,7 @@ def test_truncated_normal():
     assert noise(25, 3, 0.5, 0.95) == 0.5
 
 
+@pytest.mark.slow
 def test_a_constant_reward_gives_targets_of_zero():
     """moving baseline: constant reward gives targets -> 0 for the last step"""
     searcher = agent(warmup=1)

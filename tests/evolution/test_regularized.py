@@ -75,6 +75,7 @@ def test_the_fitness_is_called_c_times_identity_included():
     assert len(trials) == len(calls) == 50
 
 
+@pytest.mark.slow
 def test_a_mutation_changes_one_gene_and_the_identity_none():
     """Mutation distance: hidden-state or op mutation changes exactly one gene; identity 0; rate of identity 5% +- 3
     sigma in 10k draws."""

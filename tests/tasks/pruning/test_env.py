@@ -97,6 +97,7 @@ def exported_logits(folder, tmp_path, images):
     return load_file(paths[2])["logits"]
 
 
+@pytest.mark.slow
 def test_the_export_loads_without_this_package(env, folder, tmp_path):
     """masked (search) model and exported (really pruned) model give equal logits to 1e-5"""
     candidate = dict(env.references["uniform"])
@@ -157,6 +158,7 @@ def users(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_users_own_network_is_pruned_and_exported(users, tmp_path):
     env = PruningEnv("users_networks:network", epochs=1, calibration_images=50, importance="reconstruction")
     assert [slot.path for slot in env.space.slots] == ["one.0", "two.0", "three"]
