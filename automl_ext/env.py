@@ -108,6 +108,10 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
         made = self.space.to_vector(walk.candidate).astype(np.float32)
         return np.concatenate([made, here])
 
+    def features(self, candidate: Candidate) -> NDArray[np.float64]:
+        """(d,) what surrogate models learn on; the vector view unless the task knows better (paths of a network)."""
+        return self.space.to_vector(candidate)
+
     @property
     def variation(self) -> Variation:
         """How evolution changes a candidate; the generic one unless the paper has its own."""
@@ -120,7 +124,15 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
     @final
     @property
     def target(self) -> Target:
-        return Target(self.space, self.objectives, self.references, self.observe, self.variation, self.supernet)
+        return Target(
+            self.space,
+            self.objectives,
+            self.references,
+            self.observe,
+            self.variation,
+            self.supernet,
+            self.features,
+        )
 
     @final
     @cached_property

@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["ENVIRONMENTS", "SEARCHERS", "Entry", "check_options", "env_class", "make", "resolve", "searcher_class"]
 
 OWN = "automl-ext"
+KINDS = ("choice", "number", "conditional")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A name's meaning. path: module:Class. distribution: the package that brings it. finite: ends by itself."""
+    """A name's meaning. path: module:Class. distribution: the package that brings it. finite: ends by itself.
+
+    Of searchers: treats: kinds of space; several: weighs several objectives; budgets: sets budgets of its own.
+    """
 
     path: str
     summary: str
     paper: str = ""
     distribution: str = OWN
     finite: bool = False
+    treats: tuple[str, ...] = KINDS
+    several: bool = False
+    budgets: bool = False
 
 
 ENVIRONMENTS: Mapping[str, Entry] = {
@@ -39,8 +46,10 @@ ENVIRONMENTS: Mapping[str, Entry] = {
     ),
 }
 SEARCHERS: Mapping[str, Entry] = {
-    "random": Entry("automl_ext.baselines.random:Random", "every decision uniformly among what is legal"),
-    "grid": Entry("automl_ext.baselines.grid:Grid", "every candidate once, numbers on a grid", finite=True),
+    "random": Entry("automl_ext.baselines.random:Random", "every decision uniformly among what is legal", several=True),
+    "grid": Entry(
+        "automl_ext.baselines.grid:Grid", "every candidate once, numbers on a grid", finite=True, several=True
+    ),
     "local": Entry("automl_ext.baselines.local:Local", "first improvement among single changes, restart when stuck"),
     "regularized-evolution": Entry(
         "automl_ext.evolution.regularized:RegularizedEvolution",
@@ -51,6 +60,7 @@ SEARCHERS: Mapping[str, Entry] = {
         "automl_ext.controllers.ddpg:DDPG",
         "actor and critic for spaces of numbers: AMC's agent",
         "He et al. 2018, arXiv 1802.03494",
+        treats=("number",),
     ),
 }
 

@@ -33,7 +33,10 @@ class Variation(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """All that a searcher may see of an environment."""
+    """All that a searcher may see of an environment.
+
+    features: (d,) floats of a whole candidate, what surrogate models learn on; None: the vector view.
+    """
 
     space: Space
     objectives: tuple[Objective, ...]
@@ -41,6 +44,7 @@ class Target:
     observe: Callable[[Walk], NDArray[np.float32]]
     variation: Variation
     supernet: Callable[[np.random.Generator], Any] | None = None
+    features: Callable[[Candidate], NDArray[np.float64]] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "automl_ext").rglob("*.py"))
 TASKS = sorted((ROOT / "tasks").rglob("*.py"))
 SEARCHERS = ("baselines", "evolution", "controllers")
-MAY_IMPORT = {"searcher", "space", "decisions", "objective", "evolution"}
+MAY_IMPORT = {"searcher", "space", "decisions", "objective", "refusal", "evolution"}
 UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "np.random.seed", "random.seed"}
 

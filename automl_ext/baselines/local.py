@@ -20,6 +20,7 @@ import numpy as np
 from automl_ext.baselines.grid import Bins
 from automl_ext.decisions import Choice, Decision, Integer, Value, same
 from automl_ext.objective import rank
+from automl_ext.refusal import one_objective
 from automl_ext.searcher import Proposal, Target, Trial
 from automl_ext.space import Candidate, Space, Walk
 
@@ -30,6 +31,7 @@ class Local:
     """bins: how many values over its range a number may jump to, beside the two next to it."""
 
     def __init__(self, target: Target, rng: np.random.Generator, *, bins: Bins = 5) -> None:
+        one_objective(target.objectives, "local")
         if bins < 2:
             raise ValueError(f"searcher.bins: at least 2, not {bins}")
         self.target = target

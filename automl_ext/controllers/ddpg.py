@@ -30,8 +30,8 @@ from pydantic import Field
 from scipy.stats import truncnorm
 from torch import Tensor, nn
 
-from automl_ext.decisions import Choice, SpaceError
 from automl_ext.objective import reward
+from automl_ext.refusal import numbers_only, one_objective
 from automl_ext.searcher import Proposal, Target, Trial
 from automl_ext.space import Candidate, Walk
 
@@ -96,7 +96,8 @@ class DDPG:
 
     warmup: episodes of random actions first. sigma, decay: exploration after that. hidden: width of the layers.
     actor_rate, critic_rate: of Adam. tau: of the soft updates. batch, replay: numbers of transitions. passes: over the
-    replay when the warm-up ends. Raises SpaceError for a space with choices, naming the first of them.
+    replay when the warm-up ends. Raises SpaceError for a space with choices, naming the first of them; ValueError for
+    several objectives.
     """
 
     def __init__(
@@ -115,9 +116,8 @@ class DDPG:
         replay: Annotated[int, Field(ge=1, le=1_000_000)] = 2000,
         passes: Annotated[int, Field(ge=0, le=1000)] = 10,
     ) -> None:
-        for slot in target.space.slots:
-            if any(isinstance(decision, Choice) for decision in slot.decisions):
-                raise SpaceError(f"{slot.path}: ddpg decides numbers only, and this is a choice; use another searcher")
+        numbers_only(target.space, "ddpg")
+        one_objective(target.objectives, "ddpg")
         for name, value in (("hidden", hidden), ("batch", batch), ("replay", replay)):
             if value < 1:
                 raise ValueError(f"searcher.{name}: at least 1, not {value}")

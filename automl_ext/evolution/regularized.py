@@ -26,6 +26,7 @@ from pydantic import Field
 
 from automl_ext.evolution.variation import lent_seed
 from automl_ext.objective import rank
+from automl_ext.refusal import one_objective
 from automl_ext.searcher import Proposal, Target, Trial
 
 Size = Annotated[int, Field(ge=1, le=100_000)]
@@ -58,6 +59,7 @@ class RegularizedEvolution:
         sample: Size = 5,
         identity: Annotated[float, Field(ge=0, le=1)] = 0.0,
     ) -> None:
+        one_objective(target.objectives, "regularized-evolution")
         for name, value in (("population", population), ("sample", sample)):
             if value < 1:
                 raise ValueError(f"searcher.{name}: at least 1, not {value}")

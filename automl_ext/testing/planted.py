@@ -41,14 +41,14 @@ def learning_spaces() -> dict[str, Space]:
     }
 
 
-def target_of(space: Space) -> Target:
-    """A target on a bare space, one objective `score` to maximise."""
+def target_of(space: Space, *others: Objective) -> Target:
+    """A target on a bare space: `score` to maximise, and further objectives."""
 
     def observe(walk: Walk) -> NDArray[np.float32]:
         here = [slot.path == walk.path for slot in space.slots]
         return np.concatenate([space.to_vector(walk.candidate), here]).astype(np.float32)
 
-    return Target(space, (Objective("score"),), {}, observe, GenericVariation(space))
+    return Target(space, (Objective("score"), *others), {}, observe, GenericVariation(space))
 
 
 def planted_score(space: Space, seed: int) -> Callable[[Candidate], float]:
