@@ -39,6 +39,11 @@ class Entry:
 
 
 ENVIRONMENTS: Mapping[str, Entry] = {
+    "automl_ext/Architecture-v0": Entry(
+        "automl_ext.tasks.architecture.env:ArchitectureEnv",
+        "which operations a cell is made of (NAS-Bench-201, from a table)",
+        "Dong & Yang 2020, arXiv 2001.00326",
+    ),
     "automl_ext/Pruning-v0": Entry(
         "automl_ext.tasks.pruning.env:PruningEnv",
         "how many channels each layer of a network keeps",

@@ -544,10 +544,11 @@ def test_what_is_no_target_is_told():
 
 
 SMALL = {"automl_ext/Pruning-v0": {"epochs": 2, "calibration_images": 60}}
+NEED_FILES = {"automl_ext/Architecture-v0"}  # checked in tests/tasks, where there is a table
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("name", [name for name in ENVIRONMENTS if name not in NEED_FILES])
 def test_every_environment_keeps_the_contract(name):
     check_target(name, SMALL[name])
 
