@@ -90,7 +90,7 @@ def _single(truth: Truth, groups: dict[str, list[Row]], parallel: int) -> str:
     chances = _against_random(truth, groups)
     lines = [
         ["searcher", "seeds", "evaluations to the optimum, median (quartiles)", "mean regret after 25", "50", "100",
-         "200", "test accuracy after 100, median", "better than random after 200, p", "ms an ask"],
+         "200", "test accuracy after 100, median", "better than random after 200, p", "processor ms an ask"],
     ]  # fmt: skip
     for name in sorted(groups, key=speed):
         group = groups[name]
