@@ -61,6 +61,12 @@ SEARCHERS: Mapping[str, Entry] = {
         "mutate the best of a sample, the oldest dies",
         "Real et al. 2019, arXiv 1802.01548",
     ),
+    "nsga2": Entry(
+        "automl_ext.evolution.nsga2:NSGA2",
+        "several objectives: parents and children compete by dominance, then by crowding",
+        "Deb et al. 2002; NSGA-Net, Lu et al. 2019, arXiv 1810.03522",
+        several=True,
+    ),
     "ddpg": Entry(
         "automl_ext.controllers.ddpg:DDPG",
         "actor and critic for spaces of numbers: AMC's agent",

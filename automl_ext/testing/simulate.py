@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from automl_ext.objective import Metrics
 from automl_ext.order import Order
 from automl_ext.searcher import Failure, Proposal, Searcher, Trial, stream
 from automl_ext.space import Candidate
 
-Evaluate = Callable[[Candidate], float | Mapping[str, float] | None]
-"""The value to report, or metrics by name, or None for a failed evaluation."""
+Evaluate = Callable[[Candidate], float | Metrics | None]
+"""The value to report, or all metrics, or None for a failed evaluation."""
 Watch = Callable[[str, Searcher, int, dict[int, Proposal]], None]
 """(event, searcher, number, pending): before each "ask", after each "finish" and each "tell"."""
 
@@ -76,7 +77,6 @@ def _finished(number: int, proposal: Proposal, known: Trial | None, evaluate: Ev
             raise ValueError(f"ask {number} gives {proposal.candidate}, and {known.candidate} was recorded")
         return known
     value = evaluate(proposal.candidate)
-    metrics = value if value is None or isinstance(value, Mapping) else {metric: value}
     return Trial(
         number=number,
         stage="search",
@@ -85,6 +85,6 @@ def _finished(number: int, proposal: Proposal, known: Trial | None, evaluate: Ev
         budget=proposal.budget,
         seed=number,
         parent=proposal.parent,
-        metrics=metrics,
+        metrics=value if value is None or isinstance(value, Mapping) else {metric: value},
         error=Failure("exception", "planted failure") if value is None else None,
     )
