@@ -9,8 +9,13 @@ from automl_ext.testing import check_searcher
 from automl_ext.testing.learning import check_learns
 
 BASELINES = {"random", "grid"}
-SMALL = {"ddpg": {"warmup": 5, "hidden": 8, "batch": 8}, "regularized-evolution": {"population": 8, "sample": 3}}
-HEAVY = {"ddpg"}
+SMALL = {
+    "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
+    "regularized-evolution": {"population": 8, "sample": 3},
+    "reinforce": {"hidden": 8},
+    "ppo": {"hidden": 8, "batch": 4, "epochs": 2},
+}
+HEAVY = {"ddpg", "reinforce", "ppo"}
 
 
 @pytest.mark.slow
