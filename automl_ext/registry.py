@@ -67,6 +67,16 @@ SEARCHERS: Mapping[str, Entry] = {
         "Deb et al. 2002; NSGA-Net, Lu et al. 2019, arXiv 1810.03522",
         several=True,
     ),
+    "reinforce": Entry(
+        "automl_ext.controllers.reinforce:Reinforce",
+        "an LSTM that decides step by step, trained with REINFORCE",
+        "Zoph & Le 2017, arXiv 1611.01578",
+    ),
+    "ppo": Entry(
+        "automl_ext.controllers.ppo:PPO",
+        "the same LSTM trained with PPO: the controller of NASNet, AutoAugment, MnasNet",
+        "Zoph et al. 2018, arXiv 1707.07012",
+    ),
     "ddpg": Entry(
         "automl_ext.controllers.ddpg:DDPG",
         "actor and critic for spaces of numbers: AMC's agent",
