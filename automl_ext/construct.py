@@ -24,10 +24,12 @@ def construct(config: Config) -> tuple[Config, SearchEnv, Searcher]:
     Raises ConfigError for names and options, and for what a constructor raises, with the option that it speaks of.
     """
     from automl_ext.driver import build_env, build_searcher
+    from automl_ext.goals import build_goals
 
     whole = checked(config)
     env = _built(lambda: build_env(whole), "env", config.env.options, config)
-    target, seed = env.target, whole.seed
+    goals = _built(lambda: build_goals(whole, env.objectives), "reward", {}, config)
+    target, seed = goals.seen(env.target), whole.seed
 
     def searcher_of(component: Component, where: str, written: Mapping[str, Any]) -> Searcher:
         return _built(lambda: build_searcher(component, target, seed), where, written, config)

@@ -19,6 +19,8 @@ from automl_ext.cache import Cache, Folders
 from automl_ext.dispatch import Dispatch
 from automl_ext.env import Job, SearchEnv
 from automl_ext.executors import Executor
+from automl_ext.fronts import Archive
+from automl_ext.goals import Goals
 from automl_ext.halt import Halt
 from automl_ext.objective import rank
 from automl_ext.order import Order
@@ -33,6 +35,7 @@ class Crew:
     """What every stage of a run works with. `payload`: {"env", "path"}, how a worker builds the environment."""
 
     env: SearchEnv
+    goals: Goals
     executor: Executor
     progress: Progress
     halt: Halt
@@ -63,6 +66,7 @@ class Stage:
         self.folders = Folders(self.run)
         self.pending: dict[int, Proposal] = {}
         self.best: Trial | None = None
+        self.front = Archive(self.crew.goals.objectives)
         self._results: dict[int, Trial] = {}
         self._followers: dict[int, list[int]] = {}
         self._failures: tuple[str, int] = ("", 0)
@@ -161,6 +165,8 @@ class Stage:
 
     def _record(self, number: int, result: dict[str, Any]) -> None:
         proposal = self.pending[number]
+        if self.name != "test" and result.get("origin") != "cached":
+            result = self.crew.goals.settled(result)
         trial = Trial(
             number=number,
             stage=self.name,
@@ -193,6 +199,7 @@ class Stage:
             self._judge(trial)
         if self.name == "search":
             keep = getattr(self.searcher, "keep", set)() | ({self.best.number} if self.best else set())
+            keep = keep | set(self.front.numbers)
             self.folders.tidy(number, keep | {p.parent for p in self.pending.values() if p.parent is not None})
         self._save_state()
         told, out = self.order.told - self.first, self.order.asked - self.order.told
@@ -206,8 +213,9 @@ class Stage:
         self._failures = ("", 0)
         if trial.origin == "stopped" or trial.metrics is None:
             return
-        objectives = self.crew.env.objectives
+        objectives = self.crew.goals.objectives
         standing = rank(trial.metrics, objectives)
+        self.front.add(trial.number, trial.metrics)
         if self.best is None or standing > rank(self.best.metrics, objectives):
             self.best = trial
         goal = self.run.config.target if self.name == "search" else None
