@@ -115,7 +115,7 @@ def test_configs_do_not_change():
         ({"searcher": {"nam": "random"}}, "config:searcher.nam: unknown key 'nam'; did you mean 'name'?"),
         ({"searcher": "rndom"}, "config:searcher.name: unknown searcher 'rndom'; did you mean 'random'? (legal: ddpg"),
         ({"env": "automl_ext/Prune-v0"}, "did you mean 'automl_ext/Pruning-v0'?"),
-        ({"env": "nowhere/X-v0"}, "env.id: unknown environment 'nowhere/X-v0' (legal: automl_ext/Pruning-v0; your"),
+        ({"env": "nowhere/X-v0"}, "env.id: unknown environment 'nowhere/X-v0' (legal: automl_ext/Architecture-v0,"),
         ({"env": "CartPole-v1"}, "config:env.id: 'CartPole-v1' is no target: CartPoleEnv is no subclass"),
         ({"env": {"id": "config/Bowl-v0", "dept": 1}}, "config:env.dept: unknown key 'dept'; did you mean 'depth'?"),
         ({"env": {"id": "config/Bowl-v0", "layers": 2.0}}, "config:env.layers: must be a whole number, not 2.0"),
