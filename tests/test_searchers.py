@@ -11,10 +11,12 @@ from automl_ext.testing.learning import check_learns
 BASELINES = {"random", "grid"}
 SMALL = {
     "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
+    "hill-climbing": {"neighbours": 4, "starts": 3},
     "nsga2": {"population": 4, "explore": 10},
     "regularized-evolution": {"population": 8, "sample": 3},
+    "tournament": {"population": 5},
 }
-HEAVY = {"ddpg", "nsga2"}
+HEAVY = {"ddpg", "hill-climbing", "nsga2", "tournament"}
 
 
 @pytest.mark.slow
