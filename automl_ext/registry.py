@@ -64,6 +64,16 @@ SEARCHERS: Mapping[str, Entry] = {
         "mutate the best of a sample, the oldest dies",
         "Real et al. 2019, arXiv 1802.01548",
     ),
+    "tournament": Entry(
+        "automl_ext.evolution.tournament:Tournament",
+        "the best of a few has a child, the worst of them dies or nobody does",
+        "Real et al. 2017, arXiv 1703.01041; Liu et al. 2018, arXiv 1711.00436",
+    ),
+    "hill-climbing": Entry(
+        "automl_ext.evolution.hill_climbing:HillClimbing",
+        "rounds of children of the best, which the best of them replaces",
+        "NASH, Elsken et al. 2018, arXiv 1711.04528",
+    ),
     "nsga2": Entry(
         "automl_ext.evolution.nsga2:NSGA2",
         "several objectives: parents and children compete by dominance, then by crowding",

@@ -15,8 +15,10 @@ SMALL = {
     "regularized-evolution": {"population": 8, "sample": 3},
     "reinforce": {"hidden": 8},
     "ppo": {"hidden": 8, "batch": 4, "epochs": 2},
+    "hill-climbing": {"neighbours": 4, "starts": 3},
+    "tournament": {"population": 5},
 }
-HEAVY = {"ddpg", "nsga2", "ppo", "reinforce"}
+HEAVY = {"ddpg", "hill-climbing", "nsga2", "ppo", "reinforce", "tournament"}
 
 
 @pytest.mark.slow
