@@ -8,8 +8,14 @@ from automl_ext.registry import SEARCHERS, searcher_class
 from automl_ext.testing import check_searcher
 from automl_ext.testing.learning import check_learns
 
-BASELINES = {"random", "grid"}
-SMALL = {"ddpg": {"warmup": 5, "hidden": 8, "batch": 8}, "regularized-evolution": {"population": 8, "sample": 3}}
+BASELINES = {"random", "grid", "asha", "hyperband", "successive-halving"}
+SMALL = {
+    "asha": {"max_budget": 9.0},
+    "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
+    "hyperband": {"max_budget": 9.0},
+    "regularized-evolution": {"population": 8, "sample": 3},
+    "successive-halving": {"max_budget": 9.0},
+}
 HEAVY = {"ddpg"}
 
 
