@@ -59,6 +59,27 @@ SEARCHERS: Mapping[str, Entry] = {
         "automl_ext.baselines.grid:Grid", "every candidate once, numbers on a grid", finite=True, several=True
     ),
     "local": Entry("automl_ext.baselines.local:Local", "first improvement among single changes, restart when stuck"),
+    "successive-halving": Entry(
+        "automl_ext.baselines.halving:SuccessiveHalving",
+        "many at a small budget, the best of them at a larger one",
+        "Jamieson & Talwalkar 2016, arXiv 1502.07943",
+        several=True,
+        budgets=True,
+    ),
+    "hyperband": Entry(
+        "automl_ext.baselines.hyperband:Hyperband",
+        "brackets of successive halving, from many cheap candidates to few at the full budget",
+        "Li et al. 2018, arXiv 1603.06560",
+        several=True,
+        budgets=True,
+    ),
+    "asha": Entry(
+        "automl_ext.baselines.asha:ASHA",
+        "successive halving that never waits: promote what is good enough, else start a newcomer",
+        "Li et al. 2020, arXiv 1810.05934",
+        several=True,
+        budgets=True,
+    ),
     "regularized-evolution": Entry(
         "automl_ext.evolution.regularized:RegularizedEvolution",
         "mutate the best of a sample, the oldest dies",

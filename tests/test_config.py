@@ -113,7 +113,7 @@ def test_configs_do_not_change():
         ({"final": [{}]}, "config:final.0.top: is needed: a whole number from 1 to 10,000"),
         ({"baselines": ["random", "random"]}, "config:baselines.1: random stands twice"),
         ({"searcher": {"nam": "random"}}, "config:searcher.nam: unknown key 'nam'; did you mean 'name'?"),
-        ({"searcher": "rndom"}, "config:searcher.name: unknown searcher 'rndom'; did you mean 'random'? (legal: ddpg"),
+        ({"searcher": "rndom"}, "config:searcher.name: unknown searcher 'rndom'; did you mean 'random'? (legal: asha"),
         ({"env": "automl_ext/Prune-v0"}, "did you mean 'automl_ext/Pruning-v0'?"),
         ({"env": "nowhere/X-v0"}, "env.id: unknown environment 'nowhere/X-v0' (legal: automl_ext/Architecture-v0,"),
         ({"env": "CartPole-v1"}, "config:env.id: 'CartPole-v1' is no target: CartPoleEnv is no subclass"),

@@ -8,7 +8,7 @@ from automl_ext.registry import SEARCHERS, searcher_class
 from automl_ext.testing import check_searcher
 from automl_ext.testing.learning import check_learns
 
-BASELINES = {"grid", "random"}
+BASELINES = {"asha", "grid", "hyperband", "random", "successive-halving"}
 SMALL = {
     "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
     "nsga2": {"population": 4, "explore": 10},
@@ -17,6 +17,9 @@ SMALL = {
     "ppo": {"hidden": 8, "batch": 4, "epochs": 2},
     "hill-climbing": {"neighbours": 4, "starts": 3},
     "tournament": {"population": 5},
+    "asha": {"max_budget": 9.0},
+    "hyperband": {"max_budget": 9.0},
+    "successive-halving": {"max_budget": 9.0},
 }
 HEAVY = {"ddpg", "hill-climbing", "nsga2", "ppo", "reinforce", "tournament"}
 
