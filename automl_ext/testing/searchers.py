@@ -206,7 +206,7 @@ def _check_state(case: _Case, whole: list[Trial]) -> None:
 
         case.play("saving its state", watch=save)
         for file in files:
-            saved, told, pending = state.load(file)
+            saved, told, pending, _ = state.load(file)
             searcher: Any = case.build()
             with rule(f"{case.where}: load after {told} trials"):
                 searcher.load(saved)
