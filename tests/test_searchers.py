@@ -9,8 +9,12 @@ from automl_ext.testing import check_searcher
 from automl_ext.testing.learning import check_learns
 
 BASELINES = {"random", "grid"}
-SMALL = {"ddpg": {"warmup": 5, "hidden": 8, "batch": 8}, "regularized-evolution": {"population": 8, "sample": 3}}
-HEAVY = {"ddpg"}
+SMALL = {
+    "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
+    "q-learning": {"epsilons": [[1.0, 6], [0.5, 3], [0.1, 3]], "batch": 16},
+    "regularized-evolution": {"population": 8, "sample": 3},
+}
+HEAVY = {"ddpg", "q-learning"}
 
 
 @pytest.mark.slow
