@@ -117,6 +117,12 @@ SEARCHERS: Mapping[str, Entry] = {
         "He et al. 2018, arXiv 1802.03494",
         treats=("number",),
     ),
+    "q-learning": Entry(
+        "automl_ext.controllers.q_learning:QLearning",
+        "a table of Q values over the walk, epsilon falling by a schedule",
+        "MetaQNN, Baker et al. 2017, arXiv 1611.02167",
+        treats=("choice", "conditional"),
+    ),
 }
 REWARDS: Mapping[str, Entry] = {
     "mnasnet-soft": Entry(

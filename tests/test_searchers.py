@@ -20,8 +20,9 @@ SMALL = {
     "asha": {"max_budget": 9.0},
     "hyperband": {"max_budget": 9.0},
     "successive-halving": {"max_budget": 9.0},
+    "q-learning": {"epsilons": [[1.0, 6], [0.5, 3], [0.1, 3]], "batch": 16},
 }
-HEAVY = {"ddpg", "hill-climbing", "nsga2", "ppo", "reinforce", "tournament"}
+HEAVY = {"ddpg", "hill-climbing", "nsga2", "ppo", "q-learning", "reinforce", "tournament"}
 
 
 @pytest.mark.slow
