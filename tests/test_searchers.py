@@ -9,8 +9,12 @@ from automl_ext.testing import check_searcher
 from automl_ext.testing.learning import check_learns
 
 BASELINES = {"random", "grid"}
-SMALL = {"ddpg": {"warmup": 5, "hidden": 8, "batch": 8}, "regularized-evolution": {"population": 8, "sample": 3}}
-HEAVY = {"ddpg"}
+SMALL = {
+    "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
+    "predictor": {"start": 5, "candidates": 6, "rounds": 1, "memory": 12},
+    "regularized-evolution": {"population": 8, "sample": 3},
+}
+HEAVY = {"ddpg", "predictor"}
 
 
 @pytest.mark.slow
