@@ -21,8 +21,9 @@ SMALL = {
     "hyperband": {"max_budget": 9.0},
     "successive-halving": {"max_budget": 9.0},
     "q-learning": {"epsilons": [[1.0, 6], [0.5, 3], [0.1, 3]], "batch": 16},
+    "predictor": {"start": 5, "candidates": 6, "rounds": 1, "memory": 12},
 }
-HEAVY = {"ddpg", "hill-climbing", "nsga2", "ppo", "q-learning", "reinforce", "tournament"}
+HEAVY = {"ddpg", "hill-climbing", "nsga2", "ppo", "predictor", "q-learning", "reinforce", "tournament"}
 
 
 @pytest.mark.slow
