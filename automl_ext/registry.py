@@ -154,12 +154,6 @@ STOPPING: Mapping[str, Entry] = {
         "stop what an ensemble of eleven curve families expects to stay behind; needs automl-ext[curves]",
         "Domhan, Springenberg and Hutter 2015",
     ),
-    "predictor": Entry(
-        "automl_ext.controllers.predictor:Predictor",
-        "a surrogate screens mutations of the best by expected improvement",
-        "White et al. 2021, arXiv 1910.11858; Kandasamy et al. 2018, arXiv 1802.07191",
-        several=True,
-    ),
 }
 
 
