@@ -117,6 +117,12 @@ SEARCHERS: Mapping[str, Entry] = {
         "He et al. 2018, arXiv 1802.03494",
         treats=("number",),
     ),
+    "predictor": Entry(
+        "automl_ext.controllers.predictor:Predictor",
+        "a surrogate screens mutations of the best by expected improvement",
+        "White et al. 2021, arXiv 1910.11858; Kandasamy et al. 2018, arXiv 1802.07191",
+        several=True,
+    ),
     "q-learning": Entry(
         "automl_ext.controllers.q_learning:QLearning",
         "a table of Q values over the walk, epsilon falling by a schedule",
