@@ -77,6 +77,12 @@ SEARCHERS: Mapping[str, Entry] = {
         "Deb et al. 2002; NSGA-Net, Lu et al. 2019, arXiv 1810.03522",
         several=True,
     ),
+    "lemonade": Entry(
+        "automl_ext.evolution.lemonade:Lemonade",
+        "children for the gaps of the front, by the cheap objectives first",
+        "Elsken et al. 2019, arXiv 1804.09081",
+        several=True,
+    ),
     "ddpg": Entry(
         "automl_ext.controllers.ddpg:DDPG",
         "actor and critic for spaces of numbers: AMC's agent",

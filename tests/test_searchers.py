@@ -12,11 +12,12 @@ BASELINES = {"random", "grid"}
 SMALL = {
     "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
     "hill-climbing": {"neighbours": 4, "starts": 3},
+    "lemonade": {"starts": 3, "accepted": 2, "proposed": 4, "cheap": ("score",)},
     "nsga2": {"population": 4, "explore": 10},
     "regularized-evolution": {"population": 8, "sample": 3},
     "tournament": {"population": 5},
 }
-HEAVY = {"ddpg", "hill-climbing", "nsga2", "tournament"}
+HEAVY = {"ddpg", "hill-climbing", "lemonade", "nsga2", "tournament"}
 
 
 @pytest.mark.slow
