@@ -111,6 +111,12 @@ SEARCHERS: Mapping[str, Entry] = {
         "the same LSTM trained with PPO: the controller of NASNet, AutoAugment, MnasNet",
         "Zoph et al. 2018, arXiv 1707.07012",
     ),
+    "lemonade": Entry(
+        "automl_ext.evolution.lemonade:Lemonade",
+        "children for the gaps of the front, by the cheap objectives first",
+        "Elsken et al. 2019, arXiv 1804.09081",
+        several=True,
+    ),
     "ddpg": Entry(
         "automl_ext.controllers.ddpg:DDPG",
         "actor and critic for spaces of numbers: AMC's agent",
