@@ -13,12 +13,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from automl_ext.fronts import frame
 from automl_ext.groups import Group, Told, gather, goal_of, measure
 from automl_ext.report.display import NOTHING, Column, column, count, duration, text
-from automl_ext.report.reading import Numbers, Story
-from automl_ext.significance import FEWEST, bootstrap_interval, holm, hypervolumes, sign_test, signed_rank_test
+from automl_ext.significance import FEWEST, bootstrap_interval, holm, sign_test, signed_rank_test
 
 if TYPE_CHECKING:
     from automl_ext.run import Run
@@ -185,23 +183,15 @@ def _said(pair: Mapping[str, Any]) -> str:
 
 
 def _fill_hypervolumes(groups: Sequence[Group], told: Sequence[Told]) -> None:
-    """Hypervolume of every search's non-dominated set, where all runs have the same objectives, at least two."""
-    objectives = told[0].story.objectives
-    if len(objectives) < 2 or any(run.story.objectives != objectives for run in told):
+    """Hypervolume of every search, in one box, where all runs trade the same objectives, at least two."""
+    if len(told[0].story.traded) < 2 or any(run.story.traded != told[0].story.traded for run in told):
         return
-    sides = [side for group in groups for side in group.sides.values() if side.story is not None]
-    clouds = [_cloud(side.story) for side in sides if side.story is not None]
-    for side, volume in zip(sides, hypervolumes(clouds, objectives), strict=True):
-        side.hypervolume = volume
-
-
-def _cloud(story: Story) -> Numbers:
-    """(points, objectives) of the search trials that keep all limits."""
-    names = [objective.name for objective in story.objectives]
-    if any(name not in story.values for name in names):
-        return np.zeros((0, len(names)))
-    values = np.column_stack([np.asarray(story.values[name]) for name in names])
-    return np.asarray(values[np.asarray(story.feasible, dtype=bool)])
+    sides = [side for group in groups for side in group.sides.values()]
+    clouds = [side.story.cloud() for side in sides if side.story is not None]
+    box = frame(clouds)
+    for side in sides:
+        if side.story is not None:
+            side.hypervolume = 0.0 if box is None else box.hypervolume(side.story.cloud())
 
 
 def _caution(told: Sequence[Told], groups: Sequence[Group], pairs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import gymnasium
 
 __all__ = [
-    "ENVIRONMENTS", "SEARCHERS", "STOPPING", "Entry", "check_options", "env_class", "make", "resolve", "searcher_class",
-    "stopping_class",
+    "ENVIRONMENTS", "REWARDS", "SEARCHERS", "STOPPING", "Entry", "check_options", "env_class", "make", "resolve",
+    "reward_class", "searcher_class", "stopping_class",
 ]  # fmt: skip
 
 OWN = "automl-ext"
@@ -42,6 +42,11 @@ class Entry:
 
 
 ENVIRONMENTS: Mapping[str, Entry] = {
+    "automl_ext/Architecture-v0": Entry(
+        "automl_ext.tasks.architecture.env:ArchitectureEnv",
+        "which operations a cell is made of (NAS-Bench-201, from a table)",
+        "Dong & Yang 2020, arXiv 2001.00326",
+    ),
     "automl_ext/Pruning-v0": Entry(
         "automl_ext.tasks.pruning.env:PruningEnv",
         "how many channels each layer of a network keeps",
@@ -59,12 +64,46 @@ SEARCHERS: Mapping[str, Entry] = {
         "mutate the best of a sample, the oldest dies",
         "Real et al. 2019, arXiv 1802.01548",
     ),
+    "nsga2": Entry(
+        "automl_ext.evolution.nsga2:NSGA2",
+        "several objectives: parents and children compete by dominance, then by crowding",
+        "Deb et al. 2002; NSGA-Net, Lu et al. 2019, arXiv 1810.03522",
+        several=True,
+    ),
+    "reinforce": Entry(
+        "automl_ext.controllers.reinforce:Reinforce",
+        "an LSTM that decides step by step, trained with REINFORCE",
+        "Zoph & Le 2017, arXiv 1611.01578",
+    ),
+    "ppo": Entry(
+        "automl_ext.controllers.ppo:PPO",
+        "the same LSTM trained with PPO: the controller of NASNet, AutoAugment, MnasNet",
+        "Zoph et al. 2018, arXiv 1707.07012",
+    ),
     "ddpg": Entry(
         "automl_ext.controllers.ddpg:DDPG",
         "actor and critic for spaces of numbers: AMC's agent",
         "He et al. 2018, arXiv 1802.03494",
         treats=("number",),
     ),
+}
+REWARDS: Mapping[str, Entry] = {
+    "mnasnet-soft": Entry(
+        "automl_ext.rewards.product:MnasNetSoft",
+        "quality * (cost / target) ** -0.07",
+        "Tan et al. 2019, arXiv 1807.11626",
+    ),
+    "mnasnet-hard": Entry(
+        "automl_ext.rewards.product:MnasNetHard",
+        "the quality up to the target cost, a sharp penalty above it",
+        "Tan et al. 2019, arXiv 1807.11626",
+    ),
+    "rena": Entry(
+        "automl_ext.rewards.violation:Rena",
+        "quality, lowered exponentially by how far soft bounds are missed",
+        "Zhou et al. 2018, arXiv 1806.07912",
+    ),
+    "weighted-sum": Entry("automl_ext.rewards.weighted:WeightedSum", "weight * value, summed over objectives"),
 }
 
 STOPPING: Mapping[str, Entry] = {
@@ -115,6 +154,25 @@ def check_searcher_name(name: str, where: str = "searcher.name") -> None:
         from automl_ext.mistakes import ConfigError, unknown
 
         raise ConfigError(where, unknown("searcher", name, SEARCHERS, "your own: my_module:MySearcher"))
+
+
+def reward_class(name: str, where: str = "reward.name") -> Callable[..., Any]:
+    """The class of a reward, by name or as module:Class. Raises ConfigError for no such one."""
+    from automl_ext.mistakes import ConfigError, shown
+
+    check_reward_name(name, where)
+    cls = resolve(REWARDS[name].path if name in REWARDS else name, where)
+    if not isinstance(cls, type) or not callable(getattr(cls, "over", None)):
+        raise ConfigError(where, f"{shown(name)} is no reward: it has no over(objectives)")
+    return cls
+
+
+def check_reward_name(name: str, where: str = "reward.name") -> None:
+    """ConfigError for a name that is neither registered nor module:Class."""
+    if name not in REWARDS and not _is_path(name):
+        from automl_ext.mistakes import ConfigError, unknown
+
+        raise ConfigError(where, unknown("reward", name, REWARDS, "your own: my_module:MyReward"))
 
 
 def stopping_class(name: str, where: str = "stopping.name") -> Callable[..., Any]:

@@ -162,10 +162,10 @@ def test_errors_name_what_is_there(tmp_path):
 
 
 def test_several_objectives_have_a_hypervolume(tmp_path):
-    two = (Objective("accuracy"), Objective("macs_m", "min", limit=9.0))
+    two = (Objective("accuracy"), Objective("macs_m", "min"), Objective("size", "min", limit=9.0))
 
     def cloud(*points):
-        return [trial(i, {"accuracy": x, "macs_m": y}) for i, (x, y) in enumerate(points)]
+        return [trial(i, {"accuracy": x, "macs_m": y, "size": y}) for i, (x, y) in enumerate(points)]
 
     runs = [
         make_run(
@@ -174,7 +174,7 @@ def test_several_objectives_have_a_hypervolume(tmp_path):
         for seed in range(2)
     ]
     found = compare(runs, "hypervolume")
-    both, point = 1.1 * 0.1 + 0.1 * 1.1 - 0.1 * 0.1, 1.1 * 0.1
+    both, point = (1.1 * 0.1 + 0.1 * 1.1 - 0.1 * 0.1) / 1.21, 1.1 * 0.1 / 1.21
     assert [row["median"] for row in found.rows] == pytest.approx([both, point])
     assert found.pairs[0]["wins"] == 2
     by_default = compare(runs)

@@ -8,9 +8,15 @@ from automl_ext.registry import SEARCHERS, searcher_class
 from automl_ext.testing import check_searcher
 from automl_ext.testing.learning import check_learns
 
-BASELINES = {"random", "grid"}
-SMALL = {"ddpg": {"warmup": 5, "hidden": 8, "batch": 8}, "regularized-evolution": {"population": 8, "sample": 3}}
-HEAVY = {"ddpg"}
+BASELINES = {"grid", "random"}
+SMALL = {
+    "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
+    "nsga2": {"population": 4, "explore": 10},
+    "regularized-evolution": {"population": 8, "sample": 3},
+    "reinforce": {"hidden": 8},
+    "ppo": {"hidden": 8, "batch": 4, "epochs": 2},
+}
+HEAVY = {"ddpg", "nsga2", "ppo", "reinforce"}
 
 
 @pytest.mark.slow
