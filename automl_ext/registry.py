@@ -166,6 +166,11 @@ STOPPING: Mapping[str, Entry] = {
         "stop what an ensemble of eleven curve families expects to stay behind; needs automl-ext[curves]",
         "Domhan, Springenberg and Hutter 2015",
     ),
+    "curve-network": Entry(
+        "automl_ext.stopping.network:CurveNetwork",
+        "stop what a Bayesian network of other configurations' curves expects to stay behind",
+        "Klein et al. 2017",
+    ),
 }
 
 
