@@ -13,10 +13,11 @@ SMALL = {
     "asha": {"max_budget": 9.0},
     "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
     "hyperband": {"max_budget": 9.0},
+    "optuna": {"options": {"n_startup_trials": 5}},
     "regularized-evolution": {"population": 8, "sample": 3},
     "successive-halving": {"max_budget": 9.0},
 }
-HEAVY = {"ddpg"}
+HEAVY = {"ddpg", "optuna"}
 
 
 @pytest.mark.slow
