@@ -59,6 +59,12 @@ SEARCHERS: Mapping[str, Entry] = {
         "automl_ext.baselines.grid:Grid", "every candidate once, numbers on a grid", finite=True, several=True
     ),
     "local": Entry("automl_ext.baselines.local:Local", "first improvement among single changes, restart when stuck"),
+    "optuna": Entry(
+        "automl_ext.baselines.optuna:Optuna",
+        "Optuna's samplers: tpe, gp, cmaes, nsga2, nsga3, random",
+        "Akiba et al. 2019, arXiv 1907.10902",
+        several=True,
+    ),
     "successive-halving": Entry(
         "automl_ext.baselines.halving:SuccessiveHalving",
         "many at a small budget, the best of them at a larger one",

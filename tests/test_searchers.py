@@ -23,8 +23,20 @@ SMALL = {
     "q-learning": {"epsilons": [[1.0, 6], [0.5, 3], [0.1, 3]], "batch": 16},
     "predictor": {"start": 5, "candidates": 6, "rounds": 1, "memory": 12},
     "lemonade": {"starts": 3, "accepted": 2, "proposed": 4, "cheap": ("score",)},
+    "optuna": {"options": {"n_startup_trials": 5}},
 }
-HEAVY = {"ddpg", "hill-climbing", "lemonade", "nsga2", "ppo", "predictor", "q-learning", "reinforce", "tournament"}
+HEAVY = {
+    "ddpg",
+    "hill-climbing",
+    "lemonade",
+    "nsga2",
+    "optuna",
+    "ppo",
+    "predictor",
+    "q-learning",
+    "reinforce",
+    "tournament",
+}
 
 
 @pytest.mark.slow
