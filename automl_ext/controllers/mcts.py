@@ -18,7 +18,7 @@ Differs from the paper:
 4. The random rest draws among the values, not among the bits: lists whose length is no power of two are drawn evenly.
 5. Several trials may be out at once (`parallel`): one that is out counts as a visit without reward (virtual loss).
 6. Branches whose candidates are all told are closed. A draw that gives a known candidate is repeated up to `redraws`
-   times, each time with the random rest starting one split higher.
+   times, with the random rest starting 1, 2, 4, ... splits higher.
 7. A tree of `nodes` nodes grows no more.
 The paper's surrogate on n-grams of modules (SMBO) is left out.
 """
@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Annotated, Any
 
 import numpy as np
@@ -57,6 +58,8 @@ class Node:
         self.children: dict[int, Node] = {}
 
 
+Split = tuple[str, Decision, int]
+"""Where the tree split: the decision's path, the part of it that was left, and into how many parts."""
 NOWHERE = Node()
 """Stands for a node that does not exist; never visited."""
 
@@ -95,12 +98,12 @@ class MCTS:
         for proposal in pending:
             _visit(_along(out, proposal.note["path"]), 0.0)
         waiting = {key(proposal.candidate) for proposal in pending}
-        drawn = self.descend(out, rng)
-        for _ in range(self.redraws):
+        drawn, splits = self.descend(out, rng)
+        for number in range(0 if self.root.closed else self.redraws):
             found = key(drawn.candidate)
             if found not in self.known and found not in waiting:
                 break
-            drawn = self.descend(out, rng, len(drawn.note["path"]) - 1)
+            drawn = self.redrawn(drawn, splits[: max(0, len(splits) - 2**number) + 1], rng)
         return drawn
 
     def tell(self, trial: Trial, rng: np.random.Generator) -> None:
@@ -123,23 +126,33 @@ class MCTS:
         places = bisect_left(self.standings, standing) + bisect_right(self.standings, standing)
         return places / 2 / len(self.standings)
 
-    def descend(self, out: Node, rng: np.random.Generator, limit: float = math.inf) -> Proposal:
-        """Down the tree by UCT, at most `limit` splits, then at random to a whole candidate. out: virtual losses."""
+    def descend(self, out: Node, rng: np.random.Generator) -> tuple[Proposal, list[Split]]:
+        """Down the tree by UCT, then at random to a whole candidate; and what was split. out: virtual losses."""
         node, shade, walk = self.root, out, Walk(self.target.space)
-        path, widths, whole = list[int](), list[int](), True
+        path, splits, whole = list[int](), list[Split](), True
         inside = self._expanded(node, shade)
         while not walk.done:
             part, cuts = walk.decision, 0
-            while inside and len(path) < limit and (width := self.width(part, cuts)):
+            while inside and (width := self.width(part, cuts)):
                 index = self.pick(node, shade, width, rng)
                 path.append(index)
-                widths.append(width)
+                splits.append((walk.path, part, width))
                 part, cuts = piece(part, width, index), cuts + 1
                 node, shade = node.children.get(index, NOWHERE), shade.children.get(index, NOWHERE)
                 inside = self._expanded(node, shade)
             whole = whole and part.count == 1
             walk.choose(part.sample(rng))
-        return Proposal(walk.candidate, {"path": path, "widths": widths, "whole": whole})
+        return Proposal(walk.candidate, _note(path, splits, whole)), splits
+
+    def redrawn(self, drawn: Proposal, splits: Sequence[Split], rng: np.random.Generator) -> Proposal:
+        """The same way up to the last of `splits`, and from there at random; all at random where there is none."""
+        if not splits:
+            return Proposal(self.target.space.sample(rng), _note([], [], False))
+        place, part, _ = splits[-1]
+        walk = self.target.space.walk(dict(takewhile(lambda made: made[0] != place, drawn.candidate.items())))
+        while not walk.done:
+            walk.choose((part if walk.path == place else walk.decision).sample(rng))
+        return Proposal(walk.candidate, _note(drawn.note["path"][: len(splits) - 1], splits[:-1], False))
 
     def pick(self, node: Node, shade: Node, width: int, rng: np.random.Generator) -> int:
         """Which of `width` parts UCT takes: the largest mean + c sqrt(2 ln n / n_i), unvisited ones first."""
@@ -209,6 +222,10 @@ def _along(root: Node, path: Sequence[int], room: float = math.inf) -> list[Node
             room -= 1
         found.append(children[index])
     return found
+
+
+def _note(path: Sequence[int], splits: Sequence[Split], whole: bool) -> dict[str, Any]:
+    return {"path": list(path), "widths": [width for *_, width in splits[: len(path)]], "whole": whole}
 
 
 def _visit(nodes: Sequence[Node], reward: float) -> None:

@@ -98,7 +98,7 @@ def test_only_long_choices_are_cut():
 def test_rollouts_are_uniform(space):
     """Then rollout: uniform random choices to a leaf. The rest is drawn among values, not among bits."""
     searcher, rng = tree(space, widest=1), np.random.default_rng(0)
-    counts = Counter(space.key(searcher.descend(Node(), rng).candidate) for _ in range(2200))
+    counts = Counter(space.key(searcher.descend(Node(), rng)[0].candidate) for _ in range(2200))
     assert len(counts) == space.decisions[0].count and chisquare(list(counts.values())).pvalue > 0.001
 
 
