@@ -141,6 +141,11 @@ SEARCHERS: Mapping[str, Entry] = {
         "MetaQNN, Baker et al. 2017, arXiv 1611.02167",
         treats=("choice", "conditional"),
     ),
+    "mcts": Entry(
+        "automl_ext.controllers.mcts:MCTS",
+        "UCT over the walk, long choices and numbers cut in halves",
+        "DeepArchitect, Negrinho & Gordon 2017, arXiv 1704.08792",
+    ),
 }
 REWARDS: Mapping[str, Entry] = {
     "mnasnet-soft": Entry(

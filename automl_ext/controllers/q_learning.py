@@ -98,7 +98,7 @@ class QLearning:
         initial: Annotated[float, Field(ge=0, le=1)] = 0.5,
         discount: Annotated[float, Field(ge=0, le=1)] = 1.0,
         replay: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000,
-        redraws: Annotated[int, Field(ge=0, le=1000)] = 10,
+        redraws: Annotated[int, Field(ge=0, le=1000)] = 5,
         prior: Annotated[float, Field(ge=0, le=1)] = 0.02,
     ) -> None:
         countable_only(target.space)
