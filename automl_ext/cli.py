@@ -155,24 +155,30 @@ def list_(
 def compare(
     folders: Folders,
     metric: Annotated[str | None, typer.Option(help="By default the test metric of the chosen candidates.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="Draw the best-so-far curves into this file.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw best-so-far curves and fronts into this file.")] = None,
+    reference: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=VALUE", help="The hypervolumes' reference point, one value an objective."),
+    ] = [],  # noqa: B006
     as_json: Json = False,
 ) -> int:
     """Compare runs over seeds.
 
-    Medians, bootstrap intervals of the mean, paired tests with Holm's correction.
+    Medians, bootstrap intervals of the mean, paired tests with Holm's correction. Where several objectives are traded
+    also their hypervolume: the share between a reference point and the best values that a run's front covers.
 
     \b
     Examples:
       automl-ext compare runs/quickstart-s*
       automl-ext compare runs/ddpg-s* runs/evolution-s* --metric accuracy --json
+      automl-ext compare runs/* --metric hypervolume --reference accuracy=0.5 --reference latency_ms=20 --svg fronts.svg
     """
     from automl_ext import compare as comparing
     from automl_ext.run import Run
 
     runs = [Run.open(folder) for folder in folders]
     try:
-        comparison = comparing.compare(runs, metric)
+        comparison = comparing.compare(runs, metric, comparing.point(reference))
     except ValueError as error:
         raise Complaint(str(error)) from error
     if svg is not None:
@@ -180,7 +186,8 @@ def compare(
     if as_json:
         say_json(comparison.to_json())
         return 0
-    for headings, rows in (comparing.table(comparison), comparing.pair_table(comparison)):
+    pair_tables = [comparing.pair_table(comparison), comparing.pair_table(comparison, volumes=True)]
+    for headings, rows in (comparing.table(comparison), *pair_tables):
         if rows:
             print(table(headings, rows, numbers=range(1, len(headings) - (headings[-1] == "verdict"))) + "\n")
     print("\n".join(comparison.notes))

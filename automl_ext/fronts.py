@@ -76,22 +76,22 @@ def reference_point(values: Mapping[str, float], objectives: Sequence[Objective]
     return np.array([-objective.signed(values) for objective in objectives])
 
 
-def growth(points: Numbers, box: Frame, most: int = 100) -> tuple[NDArray[np.int_], Numbers]:
-    """Hypervolume after 1, 2, ... results: (places, volumes) at up to `most` places, counted from 1.
+def growth(points: Numbers, box: Frame, most: int = 200) -> Numbers:
+    """(n,) hypervolume after 1, 2, ... results; where n is larger than `most`, at `most` places and level in between.
 
     points: (n, k) costs in the order of the search; rows with NaN (failed, or missing a limit) add nothing.
     """
-    places = (
-        np.unique(np.linspace(len(points), 1, min(len(points), most)).astype(int)) if len(points) else np.zeros(0, int)
-    )
+    if not len(points):
+        return np.zeros(0)
+    places = np.unique(np.linspace(len(points), 1, min(len(points), most)).astype(int))
     known = np.asarray(np.isfinite(points).all(axis=1))
-    front, volumes, done = points[:0], list[float](), 0
+    front, volumes, done = points[:0], np.zeros(len(points)), 0
     for place in places:
         front = np.concatenate([front, points[done:place][known[done:place]]])
         front = front[nondominated(front)]
-        volumes.append(box.hypervolume(front))
+        volumes[place - 1 :] = box.hypervolume(front)
         done = place
-    return places, np.array(volumes)
+    return volumes
 
 
 def attainment(clouds: Sequence[Numbers], percent: float) -> Numbers:

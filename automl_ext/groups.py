@@ -86,6 +86,8 @@ def measure(told: Sequence[Told], metric: str | None) -> tuple[str, str]:
     in_finals = set.intersection(*(set(run.chosen.values) for run in whole if run.chosen))
     in_search = set.intersection(*(set(run.story.top.metrics or ()) if run.story.top else set() for run in whole))
     if metric is None:
+        if len(primary) > 1 and len(whole[0].story.traded) > 1 and len({run.story.traded for run in whole}) == 1:
+            return "search", "hypervolume"
         if len(primary) > 1:
             names = ", ".join(sorted(map(str, primary)))
             raise ValueError(f"compare: the runs have different objectives ({names}); name a metric they share")

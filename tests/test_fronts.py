@@ -121,11 +121,16 @@ def test_growth_is_the_hypervolume_of_every_beginning(points, most):
     array = np.array(points, dtype=float)
     array[array[:, 2] == 3.0] = np.nan
     box = Frame(np.zeros(3), np.full(3, 6.0))
-    places, volumes = growth(array, box, most)
-    assert places[-1] == len(points) and len(places) <= most
-    for place, volume in zip(places, volumes, strict=True):
-        begun = array[:place]
-        assert volume == pytest.approx(box.hypervolume(begun[np.isfinite(begun).all(axis=1)]))
+    exact = [
+        box.hypervolume(begun[np.isfinite(begun).all(axis=1)]) for begun in (array[: i + 1] for i in range(len(array)))
+    ]
+    assert growth(array, box).tolist() == pytest.approx(exact)
+    rough = growth(array, box, most)
+    assert (
+        len(set(rough)) <= most + 1
+        and rough[-1] == pytest.approx(exact[-1])
+        and (rough <= np.array(exact) + 1e-12).all()
+    )
 
 
 # ---------------------------------------------------------------- attainment

@@ -92,7 +92,7 @@ def test_own_modules(own):
 @pytest.mark.parametrize(
     ("call", "name", "words"),
     [
-        (searcher_class, "randm", "searcher.name: unknown searcher 'randm'; did you mean 'random'? (legal: ddpg, grid"),
+        (searcher_class, "randm", "searcher.name: unknown searcher 'randm'; did you mean 'random'? (legal: asha, ddpg"),
         (searcher_class, "a b:C", "unknown searcher 'a b:C'"),
         (searcher_class, "nowhere:C", "name: no module nowhere (for 'nowhere:C'); is it in the working directory?"),
         (searcher_class, "OWN:Climbr", "searcher.name: unknown attribute of OWN 'Climbr'; did you mean 'Climber'?"),

@@ -48,7 +48,8 @@ def entropy(centre: Tensor, width: Tensor, low: Tensor, span: Tensor) -> Tensor:
 def quantile(centre: float, width: float, low: float, high: float, share: float) -> float:
     """The place in [low, high] below which `share` of the cut distribution lies."""
     if centre < low:
-        return low + high - quantile(low + high - centre, width, low, high, 1.0 - share)
+        mirrored = quantile(low + high - centre, width, low, high, 1.0 - share)
+        return min(max(low + high - mirrored, low), high)
     below, above = _sigmoid((low - centre) / width), _sigmoid((high - centre) / width)
     mass = below + share * (above - below)
     if mass <= 0.0 or mass >= 1.0:

@@ -88,6 +88,7 @@ class Policy(nn.Module):
         outputs: list[Tensor] = []
         state = self._start()
         log_probs: list[float] = []
+        drawn: list[tuple[int, Tensor]] = []
         while not walk.done:
             for at in range(len(outputs), len(trace.slots)):
                 outputs.append(self._next(trace, at, state))
@@ -95,9 +96,16 @@ class Policy(nn.Module):
             if isinstance(asked, Options):
                 value, log_prob = self._choose(asked, outputs, rng)
             else:
-                value, log_prob = self._draw(asked, outputs[-1], rng)
+                value, raw = self._draw(asked, outputs[-1], rng)
+                drawn.append((len(log_probs), raw))
+                log_prob = 0.0
             self.layout.decide(walk, trace, value)
             log_probs.append(log_prob)
+        if drawn:
+            ends = torch.tensor([_ends(asked) for asked in trace.open if isinstance(asked, Interval)])
+            found = _log_prob(*logistic.shape(torch.cat([raw for _, raw in drawn])), ends)
+            for (index, _), log_prob in zip(drawn, found.tolist(), strict=True):
+                log_probs[index] = log_prob
         return walk.candidate, log_probs
 
     def batch(self, traces: Sequence[Trace]) -> Batch:
@@ -113,15 +121,29 @@ class Policy(nn.Module):
         read = read + batch.parts[..., None] * embedding(batch.slopes, self.value)
         output = self.lstm(read)[0].flatten(0, 1)
         output = torch.cat([output, output.new_zeros(1, output.shape[1])])
-        scores = self._scores(output[batch.at], batch.option, output[batch.points], batch.pointing)
+        found = []
+        if len(batch.at):
+            found.append(self._choices(batch, output))
+        if len(batch.number_at):
+            found.append(self._numbers(batch, output))
+        log_prob, entropy = (torch.cat(parts)[batch.order] for parts in zip(*found, strict=True))
+        return log_prob, entropy
+
+    def _choices(self, batch: Batch, output: Tensor) -> tuple[Tensor, Tensor]:
+        now = output[batch.at]
+        if bool(batch.pointing.any()):
+            scores = self._scores(now, batch.option, output[batch.points], batch.pointing)
+        else:
+            scores = self._plain(now, batch.option)
         log_p = torch.log_softmax(scores.masked_fill(~batch.legal, -torch.inf), dim=1)
         chosen = log_p.gather(1, batch.chosen[:, None])[:, 0]
         log_p = log_p.masked_fill(~batch.legal, 0.0)
-        spread = -(log_p.exp() * log_p).sum(dim=1)
+        return chosen, -(log_p.exp() * log_p).sum(dim=1)
+
+    def _numbers(self, batch: Batch, output: Tensor) -> tuple[Tensor, Tensor]:
         centre, width = logistic.shape(self._raw(output[batch.number_at], batch.number_row))
-        number = _log_prob(centre, width, batch.interval)
-        number_spread = logistic.entropy(centre, width, batch.interval[:, 0], batch.interval[:, 1])
-        return torch.cat([chosen, number])[batch.order], torch.cat([spread, number_spread])[batch.order]
+        spread = logistic.entropy(centre, width, batch.interval[:, 0], batch.interval[:, 1])
+        return _log_prob(centre, width, batch.interval), spread
 
     def _start(self) -> list[tuple[Tensor, Tensor]]:
         zero = torch.zeros(1, self.lstm.hidden_size)
@@ -146,31 +168,32 @@ class Policy(nn.Module):
             pointing = torch.tensor([[place != STATIC for place in asked.pointers]])
             scores = self._scores(now, rows[None], torch.stack(earlier, dim=1), pointing)[0]
         else:
-            scores = torch.mv(self.score[rows], now[0]) + self.bias[rows, 0]
+            scores = self._plain(now, rows[None])[0]
         log_p = torch.log_softmax(scores, dim=0)
         shares = np.cumsum(log_p.exp().numpy().astype(np.float64))
         index = min(int(np.searchsorted(shares, rng.random() * shares[-1], side="right")), len(shares) - 1)
         return asked.legal[index], float(log_p[index])
 
-    def _draw(self, asked: Interval, now: Tensor, rng: np.random.Generator) -> tuple[Value, float]:
-        """A legal value of an open number, and its log-probability. now: (1, hidden)."""
-        centre, width = logistic.shape(self._raw(now, torch.tensor([asked.row])))
+    def _draw(self, asked: Interval, now: Tensor, rng: np.random.Generator) -> tuple[Value, Tensor]:
+        """A legal value of an open number, and the outputs (1, 2) that it was drawn by. now: (1, hidden)."""
+        raw = self._raw(now, torch.tensor([asked.row]))
+        centre, width = logistic.shape(raw)
         ends = asked.low, asked.low + asked.span
-        value = asked.nearest(logistic.quantile(float(centre), float(width), *ends, float(rng.random())))
-        return value, float(_log_prob(centre, width, torch.tensor([_ends(asked.taking(value))])))
+        return asked.nearest(logistic.quantile(float(centre), float(width), *ends, float(rng.random()))), raw
 
     def _scores(self, now: Tensor, rows: Tensor, earlier: Tensor, pointing: Tensor) -> Tensor:
-        """Scores (n, o): now (n, hidden), earlier (n, o, hidden); rows and pointing (n, o)."""
-        features = now[:, None].expand_as(earlier)
-        if bool(pointing.any()):
-            attention = torch.tanh(self.earlier(earlier) + self.now(now)[:, None])
-            features = torch.where(pointing[..., None], attention, features)
+        """Scores (n, o) of options that point: now (n, hidden), earlier (n, o, hidden); rows and pointing (n, o)."""
+        attention = torch.tanh(self.earlier(earlier) + self.now(now)[:, None])
+        features = torch.where(pointing[..., None], attention, now[:, None])
         return (features * embedding(rows, self.score)).sum(dim=2) + embedding(rows, self.bias)[..., 0]
+
+    def _plain(self, now: Tensor, rows: Tensor) -> Tensor:
+        """Scores (n, o) of options that do not point."""
+        return torch.bmm(embedding(rows, self.score), now[..., None])[..., 0] + embedding(rows, self.bias)[..., 0]
 
     def _raw(self, now: Tensor, row: Tensor) -> Tensor:
         """The two outputs (m, 2) of the numbers whose centre's rows are `row` (m,); now (m, hidden)."""
-        rows = torch.stack([row, row + 1], dim=1)
-        return (now[:, None] * embedding(rows, self.score)).sum(dim=2) + embedding(rows, self.bias)[..., 0]
+        return self._plain(now, torch.stack([row, row + 1], dim=1))
 
 
 def _ends(asked: Interval) -> tuple[float, float, float, float]:

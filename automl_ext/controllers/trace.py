@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 from automl_ext.decisions import Choice, Decision, Integer, Number, Value, position
@@ -38,7 +38,7 @@ class Options:
 
     def taking(self, value: Value) -> Options:
         """The same once `value`, a legal one, is taken."""
-        return replace(self, chosen=position(self.legal, value))
+        return Options(self.at, self.legal, self.rows, self.pointers, position(self.legal, value))
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Interval:
 
     def taking(self, value: Value) -> Interval:
         """The same once `value`, a legal one, is taken."""
-        left, size = cell(self.declared, self.decision, float(value or 0))
-        return replace(self, left=left, size=size)
+        own = cell(self.declared, self.decision, float(value or 0))
+        return Interval(self.at, self.row, self.declared, self.decision, self.low, self.span, *own)
 
     def nearest(self, place: float) -> Value:
         """The legal value at `place` of the declared unit range."""

@@ -14,7 +14,7 @@ Differs from the papers:
    pair are crossed independently.
 3. As in NSGA-Net nothing is evaluated twice: a child equal to any candidate asked before is made anew from its
    parents, up to 20 times, then mutated, up to 20 times, and then proposed all the same.
-4. A population of 20 instead of 40 to 100, for searches of 100 to 300 trials.
+4. A population of 16 instead of 40 to 100, for searches of 100 to 300 trials.
 5. Failed trials, and such as are not finite, enter behind all others, so that generations keep their size.
 6. NSGA-Net's exploitation phase begins with the generation that ends after `explore` trials (never by default, as in
    its second version). Its phases are equal consecutive parts of the space's slots; of more than 400 trials it learns
@@ -26,21 +26,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from deap import base, tools
 from pydantic import Field
 
 from automl_ext.evolution.chain import Chain
+from automl_ext.evolution.fresh import Genes, fresh
 from automl_ext.evolution.standing import Standing
 from automl_ext.evolution.variation import lent_seed
 from automl_ext.searcher import Proposal, Target, Trial
 
-Genes = dict[str, Any]
 Make = Callable[[np.random.Generator], Genes]
-TRIES = 20
-"""How often something old is made anew, and then mutated."""
 POOL = 400
 """How many of the best the exploitation phase remembers."""
 
@@ -111,7 +109,7 @@ class NSGA2:
         target: Target,
         rng: np.random.Generator,
         *,
-        population: Annotated[int, Field(ge=4, le=10_000)] = 20,
+        population: Annotated[int, Field(ge=4, le=10_000)] = 16,
         offspring: Annotated[int, Field(ge=0, le=10_000)] = 0,
         crossover: Annotated[float, Field(ge=0, le=1)] = 0.9,
         mutations: Annotated[float, Field(ge=0, le=100)] = 1.0,
@@ -143,7 +141,7 @@ class NSGA2:
             mating = self.mating or pairs(self.children, 1, rng)
             left, right = mating[number // 2 % len(mating)]
             make = partial(self._child, *((right, left) if number % 2 else (left, right)))
-        genes = self._new(make, asked, rng)
+        genes = fresh(self.target, make, lambda key: key in asked or key in self.archive, rng)
         return Proposal(self.target.space.from_genes(genes), {"genes": genes})
 
     def tell(self, trial: Trial, rng: np.random.Generator) -> None:
@@ -175,15 +173,4 @@ class NSGA2:
         genes = variation.crossover(left.genes, right.genes, rng) if crossed else dict(left.genes)
         for _ in range(int(rng.poisson(self.mutations))):
             genes = variation.mutate(genes, rng)
-        return genes
-
-    def _new(self, make: Make, asked: set[str], rng: np.random.Generator) -> Genes:
-        """What `make` makes, again if it was asked before; a child that stays old is mutated until it is new."""
-        space = self.target.space
-        genes = make(rng)
-        for attempt in range(2 * TRIES):
-            key = space.key(space.from_genes(genes))
-            if key not in asked and key not in self.archive:
-                break
-            genes = make(rng) if attempt < TRIES else self.target.variation.mutate(genes, rng)
         return genes

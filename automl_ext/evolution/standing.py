@@ -36,6 +36,11 @@ class Standing:
     def failed(self) -> bool:
         return math.isinf(self.violation)
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Sort key by the limits and the primary objective, larger is better."""
+        return (-self.violation, self.values[0])
+
     def dominates(self, other: Standing) -> bool:
         """Better in one respect and worse in none; where violations differ they alone decide."""
         if self.violation != other.violation:

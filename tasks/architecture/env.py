@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, final
 
+import numpy as np
 from automl_ext.tasks.architecture import nasbench201
+from automl_ext.tasks.architecture.paths import live_paths
 from automl_ext.tasks.architecture.table import Fidelities, TableError, read_table
+from numpy.typing import NDArray
 from pydantic import Field
 
 from automl_ext.env import Job, Metrics, Report, SearchEnv
@@ -31,7 +34,8 @@ class ArchitectureEnv(SearchEnv):
     column -> goal, for several at once, in place of `metric`; the first is the primary one. test: the column that
     finalists and references are measured on. cost: the column with the seconds of a whole training, recorded as
     `cost_s`. fidelities: column -> epochs, where a trial may be trained for less (the metric after those epochs; its
-    cost is in proportion, and what the parent was trained for is not paid again).
+    cost is in proportion, and what the parent was trained for is not paid again). features: what surrogate models learn
+    on, the live paths of a cell or one place an edge and operation.
 
     Raises TableError for a table or column that is not there.
     """
@@ -48,6 +52,7 @@ class ArchitectureEnv(SearchEnv):
         test: str | None = None,
         cost: str | None = None,
         fidelities: dict[str, Epochs] | None = None,
+        features: Literal["paths", "one-hot"] = "paths",
     ) -> None:
         if (metric is None) == (not objectives):
             raise TableError("metric: name one column of the table, or several in `objectives`, not both")
@@ -62,6 +67,13 @@ class ArchitectureEnv(SearchEnv):
         self.objectives = tuple(Objective(column, direction) for column, direction in goals.items())
         self.references = nasbench201.REFERENCES
         self.tested, self.cost, self.primary = test, cost, primary
+        self.paths = features == "paths"
+
+    def features(self, candidate: Candidate) -> NDArray[np.float64]:
+        """Live paths of the cell, or the vector view: what surrogate models learn on."""
+        if not self.paths:
+            return super().features(candidate)
+        return live_paths([str(candidate[nasbench201.name(edge)]) for edge in nasbench201.EDGES])
 
     def evaluate(self, job: Job, report: Report) -> Metrics:
         """The cell's row: the objectives and, where there is such a column, `cost_s`."""

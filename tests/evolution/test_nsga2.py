@@ -279,7 +279,7 @@ def test_asks_stay_cheap():
         trial = Trial(number, "search", proposal.candidate, proposal.note, None, 0, None, metrics)
         watched.tell(trial, stream(0, "tell", number))
     held = (len(watched.parents), len(watched.children), len(watched.mating), len(watched.pool))
-    assert held == (20, 0, 10, 0)
+    assert held == (16, 12, 8, 0)
     assert isinstance(watched.ask(60, [], stream(0, "ask", 60)), Proposal)
 
 

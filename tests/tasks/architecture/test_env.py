@@ -98,3 +98,12 @@ def test_a_whole_run_finds_the_planted_cell(table, tmp_path):
     recipe = json.loads((run.folder / "best" / "cell.json").read_text())
     assert recipe["edges"] == BEST and recipe["metrics"]["val200"] == 100.0
     assert (run.folder / "best" / "pictures" / "cell.svg").read_text().count("conv 3x3") == 6
+
+
+def test_surrogates_learn_on_live_paths(table):
+    """An edge behind which everything is cut off changes nothing."""
+    dead = {**REFERENCES["residual"], "edge_0_2": "avg_pool_3x3"}
+    paths, places = build(table), build(table, features="one-hot")
+    assert (paths.target.features(dead) == paths.target.features(REFERENCES["residual"])).all()
+    assert (places.target.features(dead) == places.space.to_vector(dead)).all()
+    assert (places.target.features(dead) != places.target.features(REFERENCES["residual"])).any()
