@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from automl_ext import configfile, registry
 from automl_ext.mistakes import ConfigError, first_mistake, nearest, one_line, shown, unknown
+from automl_ext.rules import stopping_class
 
 __all__ = [
     "Component", "Config", "ConfigError", "EnvComponent", "ExecutorSettings", "FinalStage", "Paper", "changed",
@@ -206,7 +207,7 @@ def checked(config: Config) -> Config:
         options = resolved_options(env, config.env.options, "env", spec.kwargs)
         searcher = _resolved(config.searcher, "searcher")
         reward = config.reward and _resolved(config.reward, "reward", registry.reward_class)
-        stopping = config.stopping and _resolved(config.stopping, "stopping", registry.stopping_class)
+        stopping = config.stopping and _resolved(config.stopping, "stopping", stopping_class)
         baselines = tuple(_resolved(each, f"baselines.{index}") for index, each in enumerate(config.baselines))
     except ConfigError as error:
         raise config.mistake(error) from error.__cause__

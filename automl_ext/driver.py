@@ -22,7 +22,8 @@ from automl_ext.journal import write_json
 from automl_ext.loop import Crew, Stage
 from automl_ext.mistakes import ConfigError
 from automl_ext.progress import Progress, Silent
-from automl_ext.registry import check_options, make, searcher_class, stopping_class
+from automl_ext.registry import check_options, make, searcher_class
+from automl_ext.rules import stopping_class
 from automl_ext.run import Run, RunError
 from automl_ext.searcher import Proposal, Searcher, Target, Trial, job_seed, stream
 from automl_ext.stopping.rule import Rule

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import gymnasium
 
 __all__ = [
-    "ENVIRONMENTS", "REWARDS", "SEARCHERS", "STOPPING", "Entry", "check_options", "env_class", "make", "resolve",
-    "reward_class", "searcher_class", "stopping_class",
+    "ENVIRONMENTS", "REWARDS", "SEARCHERS", "Entry", "check_options", "env_class", "make", "resolve",
+    "reward_class", "searcher_class",
 ]  # fmt: skip
 
 OWN = "automl-ext"
@@ -166,24 +166,6 @@ REWARDS: Mapping[str, Entry] = {
     "weighted-sum": Entry("automl_ext.rewards.weighted:WeightedSum", "weight * value, summed over objectives"),
 }
 
-STOPPING: Mapping[str, Entry] = {
-    "median": Entry(
-        "automl_ext.stopping.median:Median",
-        "stop what is worse than the median at the same step",
-        "Golovin et al. 2017, section 3.2.1",
-    ),
-    "extrapolation": Entry(
-        "automl_ext.stopping.extrapolation:Extrapolation",
-        "stop what an ensemble of eleven curve families expects to stay behind; needs automl-ext[curves]",
-        "Domhan, Springenberg and Hutter 2015",
-    ),
-    "curve-network": Entry(
-        "automl_ext.stopping.network:CurveNetwork",
-        "stop what a Bayesian network of other configurations' curves expects to stay behind",
-        "Klein et al. 2017",
-    ),
-}
-
 
 def resolve(path: str, where: str = "") -> Any:
     """The object that `module:attribute` names. Raises ConfigError (key `where`) that says what is missing."""
@@ -215,7 +197,7 @@ def searcher_class(name: str, where: str = "searcher.name") -> Callable[..., Any
 
 def check_searcher_name(name: str, where: str = "searcher.name") -> None:
     """ConfigError for a name that is neither registered nor module:Class."""
-    if name not in SEARCHERS and not _is_path(name):
+    if name not in SEARCHERS and not is_path(name):
         from automl_ext.mistakes import ConfigError, unknown
 
         raise ConfigError(where, unknown("searcher", name, SEARCHERS, "your own: my_module:MySearcher"))
@@ -234,24 +216,10 @@ def reward_class(name: str, where: str = "reward.name") -> Callable[..., Any]:
 
 def check_reward_name(name: str, where: str = "reward.name") -> None:
     """ConfigError for a name that is neither registered nor module:Class."""
-    if name not in REWARDS and not _is_path(name):
+    if name not in REWARDS and not is_path(name):
         from automl_ext.mistakes import ConfigError, unknown
 
         raise ConfigError(where, unknown("reward", name, REWARDS, "your own: my_module:MyReward"))
-
-
-def stopping_class(name: str, where: str = "stopping.name") -> Callable[..., Any]:
-    """The class of a stopping rule, by name or as module:Class. Raises ConfigError for no such one."""
-    from automl_ext.mistakes import ConfigError, shown, unknown
-
-    if name not in STOPPING and not _is_path(name):
-        raise ConfigError(where, unknown("stopping rule", name, STOPPING, "your own: my_module:MyRule"))
-    cls = resolve(STOPPING[name].path if name in STOPPING else name, where)
-    lacking = [method for method in ("stopping", "tell", "stop") if not callable(getattr(cls, method, None))]
-    if not isinstance(cls, type) or lacking:
-        what = f"has no {' and no '.join(lacking)}" if isinstance(cls, type) else "is no class"
-        raise ConfigError(where, f"{shown(name)} is no stopping rule: it {what}")
-    return cls
 
 
 def is_finite(name: str) -> bool:
@@ -320,7 +288,7 @@ def check_options(
     return check(cls, options, where, given or {})
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
     module, colon, attribute = name.partition(":")
     return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))
 

@@ -25,7 +25,7 @@ from automl_ext.executors import ExecutorError
 from automl_ext.halt import Interrupted
 from automl_ext.objective import Metrics
 from automl_ext.place import Place
-from automl_ext.registry import stopping_class
+from automl_ext.rules import stopping_class
 from automl_ext.searcher import Failure
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -15,7 +15,7 @@ from automl_ext.executors import ProcessExecutor
 from automl_ext.goals import build_goals
 from automl_ext.journal import digest
 from automl_ext.mistakes import ConfigError
-from automl_ext.registry import STOPPING, stopping_class
+from automl_ext.rules import STOPPING, stopping_class
 from automl_ext.stopping.rule import Rule
 
 RULES = {
