@@ -123,8 +123,8 @@ def best_first(results: Sequence[Metrics | None], objectives: Sequence[Objective
     weighed = traded(objectives)
     if len(weighed) == 1:
         return order[:count]
-    kept = [index for index in order if rank(results[index], objectives)[0] == 0]
-    left, chosen = kept, list[int]()
+    standing = {index: rank(results[index], objectives)[0] for index in order}
+    left, chosen = [index for index in order if standing[index] == 0], list[int]()
     while left and len(chosen) < count:
         points = costs([results[index] or {} for index in left], weighed)
         on_front = nondominated(points)
@@ -132,8 +132,7 @@ def best_first(results: Sequence[Metrics | None], objectives: Sequence[Objective
         first = [index for index, front in zip(left, on_front, strict=True) if front]
         chosen += [first[place] for place in spread]
         left = [index for index, front in zip(left, on_front, strict=True) if not front]
-    behind = [index for index in order if index not in set(kept)]
-    return (chosen + behind)[:count]
+    return (chosen + [index for index in order if standing[index] < 0])[:count]
 
 
 def _spread(points: Numbers, count: int) -> list[int]:
