@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from automl_ext import registry
+from automl_ext import listing, registry
 from automl_ext.terminal import Complaint, complain, complaint, quiet_pipe, say_json, table
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
@@ -142,12 +142,12 @@ def list_(
       automl-ext list --searchers --json
     """
     wanted = {"environments": environments, "searchers": searchers, "rewards": rewards, "datasets": datasets}
-    known = {kind: rows() for kind, rows in _KINDS.items() if wanted[kind] or not any(wanted.values())}
+    known = {kind: rows() for kind, rows in listing.KINDS.items() if wanted[kind] or not any(wanted.values())}
     if as_json:
         say_json(known)
         return 0
     for index, (kind, rows) in enumerate(known.items()):
-        print(("\n" if index else "") + table([kind, "from", "what"], [_listed(row) for row in rows]))
+        print(("\n" if index else "") + listing.text(kind, rows))
     print("\nYour own: searcher my_module:MySearcher, environment my_module:MyTarget-v0")
     return 0
 
@@ -277,34 +277,6 @@ def main(args: Sequence[str] | None = None) -> int:
         if trouble is None:
             raise
         return complain(trouble)
-
-
-def _entries(entries: Any) -> list[dict[str, str]]:
-    return [
-        {"name": name, "summary": entry.summary, "paper": entry.paper, "distribution": entry.distribution}
-        for name, entry in entries.items()
-    ]
-
-
-def _datasets() -> list[dict[str, str]]:
-    from automl_ext.data import DATASETS
-
-    return [
-        {"name": name, "summary": source.description, "paper": "", "distribution": source.distribution}
-        for name, source in DATASETS.items()
-    ]
-
-
-_KINDS: dict[str, Callable[[], list[dict[str, str]]]] = {
-    "environments": lambda: _entries(registry.ENVIRONMENTS),
-    "searchers": lambda: _entries(registry.SEARCHERS),
-    "rewards": lambda: _entries(registry.REWARDS),
-    "datasets": _datasets,
-}
-
-
-def _listed(row: dict[str, str]) -> list[str]:
-    return [row["name"], row["distribution"], row["summary"] + (f" ({row['paper']})" if row["paper"] else "")]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from automl_ext import configfile, registry
 from automl_ext.mistakes import ConfigError, first_mistake, nearest, one_line, shown, unknown
+from automl_ext.rewards.named import check_reward_name, reward_class
 
 __all__ = [
     "Component", "Config", "ConfigError", "EnvComponent", "ExecutorSettings", "FinalStage", "Paper", "changed",
@@ -71,7 +72,7 @@ class EnvComponent(_Part):
 
 
 class Component(_Part):
-    """A searcher or a reward, and its options."""
+    """A searcher, a reward or a stopping rule, and its options."""
 
     name: Path_
     options: dict[str, Any] = {}
@@ -117,6 +118,7 @@ class Config(_Part):
     searcher: Component
     reward: Component | None = None
     limits: dict[str, float] = {}
+    stopping: Component | None = None
     trials: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
     wall_time: Duration | None = None
     target: float | None = None
@@ -168,7 +170,9 @@ class Config(_Part):
         data: dict[str, Any] = self.model_dump(mode="json")
         data["env"] = _flat(data["env"])
         data["searcher"] = _flat(data["searcher"])
-        data["reward"] = _flat(data["reward"]) if data["reward"] else None
+        for key in ("reward", "stopping"):
+            if data[key]:
+                data[key] = _flat(data[key])
         data["baselines"] = [_flat(baseline) for baseline in data["baselines"]]
         data["executor"] = {key: value for key, value in data["executor"].items() if value is not None}
         data["final"] = [{key: value for key, value in stage.items() if value is not None} for stage in data["final"]]
@@ -202,15 +206,20 @@ def checked(config: Config) -> Config:
         spec = registry.env_spec(config.env.id)
         env = registry.env_class(config.env.id)
         options = resolved_options(env, config.env.options, "env", spec.kwargs)
-        searcher = _resolved(config.searcher, "searcher")
-        reward = config.reward and _resolved(config.reward, "reward", registry.reward_class)
-        baselines = tuple(_resolved(each, f"baselines.{index}") for index, each in enumerate(config.baselines))
+        searcher = _resolved(config.searcher, "searcher", registry.searcher_class)
+        reward = config.reward and _resolved(config.reward, "reward", reward_class)
+        stopping = config.stopping and _resolved(config.stopping, "stopping", registry.stopping_class)
+        baselines = tuple(
+            _resolved(each, f"baselines.{index}", registry.searcher_class)
+            for index, each in enumerate(config.baselines)
+        )
     except ConfigError as error:
         raise config.mistake(error) from error.__cause__
     update = {
         "env": config.env.model_copy(update={"options": options}),
         "searcher": searcher,
         "reward": reward,
+        "stopping": stopping,
         "baselines": baselines,
     }
     return config.model_copy(update=update)
@@ -219,14 +228,14 @@ def checked(config: Config) -> Config:
 def changed(old: Config, new: Config) -> list[str]:
     """Keys that differ and that a resumed run may not change: all but totals, executor, max_failures, expect, paper."""
     before, after = old.to_dict(), new.to_dict()
-    if any(before.get(key) != after.get(key) for key in ("env", "searcher", "reward", "baselines")):
+    if any(before.get(key) != after.get(key) for key in ("env", "searcher", "reward", "stopping", "baselines")):
         before, after = checked(old).to_dict(), checked(new).to_dict()
     keys = []
     for key in Config.model_fields:
         left, right = before.get(key), after.get(key)
         if key in _MAY_CHANGE or left == right:
             continue
-        if key in ("env", "searcher", "reward") and isinstance(left, dict) and isinstance(right, dict):
+        if key in ("env", "searcher", "reward", "stopping") and isinstance(left, dict) and isinstance(right, dict):
             names = dict.fromkeys([*left, *right])
             keys += [f"{key}.{name}" for name in names if left.get(name) != right.get(name)]
         else:
@@ -237,12 +246,10 @@ def changed(old: Config, new: Config) -> list[str]:
 _MAY_CHANGE = {"trials", "wall_time", "target", "executor", "max_failures", "expect", "paper"}
 
 
-def _resolved(
-    component: Component, where: str, find: Callable[[str, str], Callable[..., Any]] = registry.searcher_class
-) -> Component:
+def _resolved(component: Component, where: str, class_of: Callable[[str, str], Callable[..., Any]]) -> Component:
     from automl_ext.options import resolved_options
 
-    cls = find(component.name, f"{where}.name")
+    cls = class_of(component.name, f"{where}.name")
     return component.model_copy(update={"options": resolved_options(cls, component.options, where)})
 
 
@@ -257,10 +264,9 @@ def _spread(data: dict[str, Any]) -> dict[str, Any]:
     data = dict(data)
     if "env" in data:
         data["env"] = _component(data["env"], "id", "env")
-    if "searcher" in data:
-        data["searcher"] = _component(data["searcher"], "name", "searcher")
-    if data.get("reward") is not None:
-        data["reward"] = _component(data["reward"], "name", "reward")
+    for key in ("searcher", "reward", "stopping"):
+        if data.get(key) is not None or (key == "searcher" and key in data):
+            data[key] = _component(data[key], "name", key)
     if isinstance(data.get("baselines"), list):
         named = enumerate(data["baselines"])
         data["baselines"] = [_component(each, "name", f"baselines.{index}") for index, each in named]
@@ -305,7 +311,7 @@ def _check_names(config: Config) -> None:
     for where, component in named:
         registry.check_searcher_name(component.name, f"{where}.name")
     if config.reward is not None:
-        registry.check_reward_name(config.reward.name)
+        check_reward_name(config.reward.name)
     folders = [re.sub(r"[^A-Za-z0-9._-]+", "-", each.name) for each in config.baselines]
     for index, folder in enumerate(folders):
         if folder in folders[:index]:

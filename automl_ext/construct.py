@@ -23,7 +23,7 @@ def construct(config: Config) -> tuple[Config, SearchEnv, Searcher]:
 
     Raises ConfigError for names and options, and for what a constructor raises, with the option that it speaks of.
     """
-    from automl_ext.driver import build_env, build_searcher
+    from automl_ext.driver import build_env, build_rule, build_searcher
     from automl_ext.goals import build_goals
 
     whole = checked(config)
@@ -37,6 +37,9 @@ def construct(config: Config) -> tuple[Config, SearchEnv, Searcher]:
     searcher = searcher_of(whole.searcher, "searcher", config.searcher.options)
     for index, baseline in enumerate(whole.baselines):
         searcher_of(baseline, f"baselines.{index}", config.baselines[index].options)
+    if config.stopping and whole.stopping:
+        rule = whole.stopping
+        _built(lambda: build_rule(rule, env.target, seed), "stopping", config.stopping.options, config)
     return whole, env, searcher
 
 
@@ -59,7 +62,7 @@ def blame(error: Exception, where: str, written: Mapping[str, Any]) -> tuple[str
     message = one_line(str(error)) or "no reason given"
     head, colon, rest = message.partition(": ")
     kind = where.partition(".")[0].removesuffix("s")
-    if colon and re.fullmatch(rf"(env|searcher|{kind})(\.\w+)*", head):
+    if colon and re.fullmatch(rf"(env|searcher|stopping|{kind})(\.\w+)*", head):
         _, _, option = head.partition(".")
         return (f"{where}.{option}" if option else where), rest
     if not isinstance(error, ValueError):

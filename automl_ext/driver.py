@@ -21,9 +21,10 @@ from automl_ext.halt import Halt, Interrupted
 from automl_ext.journal import write_json
 from automl_ext.loop import Crew, Stage
 from automl_ext.progress import Progress, Silent
-from automl_ext.registry import check_options, make, searcher_class
+from automl_ext.registry import check_options, make, searcher_class, stopping_class
 from automl_ext.run import Run, RunError
 from automl_ext.searcher import Proposal, Searcher, Target, Trial, job_seed, stream
+from automl_ext.stopping.rule import Rule
 from automl_ext.worker import one_thread
 
 __all__ = ["Interrupted", "RunError", "search", "start"]
@@ -46,6 +47,8 @@ def start(
     env = build_env(config)
     target = build_goals(config, env.objectives).seen(env.target)
     searcher = build_searcher(config.searcher, target, config.seed)
+    if config.stopping:
+        build_rule(config.stopping, env.target, config.seed)
     run = Run.create(config, out)
     return search(run, env=env, searcher=searcher, executor=executor, progress=progress)
 
@@ -64,6 +67,17 @@ def build_searcher(component: Component, target: Target, seed: int) -> Searcher:
     options = check_options(kind, component.options, "searcher")
     searcher: Searcher = kind(target, stream(seed, "build"), **options)
     return searcher
+
+
+def build_rule(component: Component, target: Target, seed: int) -> Rule:
+    """The stopping rule that the config names, with its own stream of randomness.
+
+    It sees the target's own objectives, whatever the reward: curves are curves of the primary one.
+    """
+    kind = stopping_class(component.name)
+    options = check_options(kind, component.options, "stopping")
+    rule: Rule = kind(target, stream(seed, "stopping"), **options)
+    return rule
 
 
 def search(
@@ -183,7 +197,8 @@ def _search_stage(run: Run, crew: Crew, searcher: Searcher, config: Config) -> S
         return job_seed(config.seed, "evaluate", number if config.seeds == "per-trial" else 0)
 
     limit = run.manifest.get("searched", config.trials)
-    return Stage(run, crew, "search", searcher, seed_of, limit)
+    rule = build_rule(config.stopping, crew.env.target, config.seed) if config.stopping else None
+    return Stage(run, crew, "search", searcher, seed_of, limit, rule=rule)
 
 
 def _baseline(run: Run, crew: Crew, component: Component) -> None:

@@ -66,6 +66,14 @@ def frame(clouds: Sequence[Numbers], reference: Numbers | None = None) -> Frame 
     return Frame(ideal, np.asarray(reference, dtype=float))
 
 
+def hypervolumes(clouds: Sequence[Numbers], objectives: Sequence[Objective]) -> list[float]:
+    """The share of their common box that each (n, k) cloud of metrics in their own units covers; 0 for an empty one."""
+    signs = np.array([1.0 if objective.goal == "min" else -1.0 for objective in objectives])
+    signed = [np.asarray(cloud).reshape(-1, len(signs)) * signs for cloud in clouds]
+    box = frame(signed)
+    return [0.0 if box is None else box.hypervolume(cloud) for cloud in signed]
+
+
 def reference_point(values: Mapping[str, float], objectives: Sequence[Objective]) -> Numbers:
     """(k,) costs of a reference point in the units of the metrics. ValueError naming what is missing or unknown."""
     names = [objective.name for objective in objectives]
