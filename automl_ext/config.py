@@ -171,8 +171,7 @@ class Config(_Part):
         data["env"] = _flat(data["env"])
         data["searcher"] = _flat(data["searcher"])
         for key in ("reward", "stopping"):
-            if data[key]:
-                data[key] = _flat(data[key])
+            data[key] = _flat(data[key]) if data[key] else None
         data["baselines"] = [_flat(baseline) for baseline in data["baselines"]]
         data["executor"] = {key: value for key, value in data["executor"].items() if value is not None}
         data["final"] = [{key: value for key, value in stage.items() if value is not None} for stage in data["final"]]
@@ -206,13 +205,10 @@ def checked(config: Config) -> Config:
         spec = registry.env_spec(config.env.id)
         env = registry.env_class(config.env.id)
         options = resolved_options(env, config.env.options, "env", spec.kwargs)
-        searcher = _resolved(config.searcher, "searcher", registry.searcher_class)
+        searcher = _resolved(config.searcher, "searcher")
         reward = config.reward and _resolved(config.reward, "reward", reward_class)
         stopping = config.stopping and _resolved(config.stopping, "stopping", registry.stopping_class)
-        baselines = tuple(
-            _resolved(each, f"baselines.{index}", registry.searcher_class)
-            for index, each in enumerate(config.baselines)
-        )
+        baselines = tuple(_resolved(each, f"baselines.{index}") for index, each in enumerate(config.baselines))
     except ConfigError as error:
         raise config.mistake(error) from error.__cause__
     update = {
@@ -246,10 +242,12 @@ def changed(old: Config, new: Config) -> list[str]:
 _MAY_CHANGE = {"trials", "wall_time", "target", "executor", "max_failures", "expect", "paper"}
 
 
-def _resolved(component: Component, where: str, class_of: Callable[[str, str], Callable[..., Any]]) -> Component:
+def _resolved(
+    component: Component, where: str, find: Callable[[str, str], Callable[..., Any]] = registry.searcher_class
+) -> Component:
     from automl_ext.options import resolved_options
 
-    cls = class_of(component.name, f"{where}.name")
+    cls = find(component.name, f"{where}.name")
     return component.model_copy(update={"options": resolved_options(cls, component.options, where)})
 
 
@@ -264,8 +262,10 @@ def _spread(data: dict[str, Any]) -> dict[str, Any]:
     data = dict(data)
     if "env" in data:
         data["env"] = _component(data["env"], "id", "env")
-    for key in ("searcher", "reward", "stopping"):
-        if data.get(key) is not None or (key == "searcher" and key in data):
+    if "searcher" in data:
+        data["searcher"] = _component(data["searcher"], "name", "searcher")
+    for key in ("reward", "stopping"):
+        if data.get(key) is not None:
             data[key] = _component(data[key], "name", key)
     if isinstance(data.get("baselines"), list):
         named = enumerate(data["baselines"])

@@ -23,7 +23,7 @@ def construct(config: Config) -> tuple[Config, SearchEnv, Searcher]:
 
     Raises ConfigError for names and options, and for what a constructor raises, with the option that it speaks of.
     """
-    from automl_ext.driver import build_env, build_rule, build_searcher
+    from automl_ext.driver import build_env, build_searcher, build_stopping
     from automl_ext.goals import build_goals
 
     whole = checked(config)
@@ -37,9 +37,8 @@ def construct(config: Config) -> tuple[Config, SearchEnv, Searcher]:
     searcher = searcher_of(whole.searcher, "searcher", config.searcher.options)
     for index, baseline in enumerate(whole.baselines):
         searcher_of(baseline, f"baselines.{index}", config.baselines[index].options)
-    if config.stopping and whole.stopping:
-        rule = whole.stopping
-        _built(lambda: build_rule(rule, env.target, seed), "stopping", config.stopping.options, config)
+    written = config.stopping.options if config.stopping else {}
+    _built(lambda: build_stopping(whole, goals, env.target), "stopping", written, config)
     return whole, env, searcher
 
 

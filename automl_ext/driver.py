@@ -16,10 +16,11 @@ from automl_ext.config import Component, Config, checked, load
 from automl_ext.env import Job, SearchEnv
 from automl_ext.executors import Executor, WorkerDied, build_executor
 from automl_ext.finals import play_finals
-from automl_ext.goals import build_goals
+from automl_ext.goals import Goals, build_goals
 from automl_ext.halt import Halt, Interrupted
 from automl_ext.journal import write_json
 from automl_ext.loop import Crew, Stage
+from automl_ext.mistakes import ConfigError
 from automl_ext.progress import Progress, Silent
 from automl_ext.registry import check_options, make, searcher_class, stopping_class
 from automl_ext.run import Run, RunError
@@ -45,10 +46,9 @@ def start(
         config = load(config)
     config = checked(config if isinstance(config, Config) else Config.from_dict(config))
     env = build_env(config)
-    target = build_goals(config, env.objectives).seen(env.target)
-    searcher = build_searcher(config.searcher, target, config.seed)
-    if config.stopping:
-        build_rule(config.stopping, env.target, config.seed)
+    goals = build_goals(config, env.objectives)
+    searcher = build_searcher(config.searcher, goals.seen(env.target), config.seed)
+    build_stopping(config, goals, env.target)
     run = Run.create(config, out)
     return search(run, env=env, searcher=searcher, executor=executor, progress=progress)
 
@@ -69,14 +69,17 @@ def build_searcher(component: Component, target: Target, seed: int) -> Searcher:
     return searcher
 
 
-def build_rule(component: Component, target: Target, seed: int) -> Rule:
-    """The stopping rule that the config names, with its own stream of randomness.
-
-    It sees the target's own objectives, whatever the reward: curves are curves of the primary one.
-    """
-    kind = stopping_class(component.name)
-    options = check_options(kind, component.options, "stopping")
-    rule: Rule = kind(target, stream(seed, "stopping"), **options)
+def build_stopping(config: Config, goals: Goals, target: Target) -> Rule | None:
+    """The stopping rule that the config names, if any. ConfigError beside a reward: curves are of one objective."""
+    if config.stopping is None:
+        return None
+    if goals.rule is not None:
+        raise ConfigError(
+            "stopping", f"judges curves of {goals.target[0].name}, and a reward is followed; use one only"
+        )
+    kind = stopping_class(config.stopping.name)
+    options = check_options(kind, config.stopping.options, "stopping")
+    rule: Rule = kind(goals.seen(target), stream(config.seed, "stopping"), **options)
     return rule
 
 
@@ -197,8 +200,8 @@ def _search_stage(run: Run, crew: Crew, searcher: Searcher, config: Config) -> S
         return job_seed(config.seed, "evaluate", number if config.seeds == "per-trial" else 0)
 
     limit = run.manifest.get("searched", config.trials)
-    rule = build_rule(config.stopping, crew.env.target, config.seed) if config.stopping else None
-    return Stage(run, crew, "search", searcher, seed_of, limit, rule=rule)
+    stopping = build_stopping(config, crew.goals, crew.env.target)
+    return Stage(run, crew, "search", searcher, seed_of, limit, stopping=stopping)
 
 
 def _baseline(run: Run, crew: Crew, component: Component) -> None:

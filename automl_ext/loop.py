@@ -47,7 +47,7 @@ class Crew:
 class Stage:
     """One stage of a run. `seed_of` gives a trial's seed; `checked`: candidates must lie in the space.
 
-    rule: stops evaluations by their curves; these then run one by one, since a batch has no curve for each.
+    stopping: stops evaluations by their curves; these then run one by one, since a batch has no curve for each.
 
     Raises RunError when a searcher breaks its contract, the journal does not repeat, or `max_failures` is reached.
     """
@@ -60,12 +60,12 @@ class Stage:
     limit: int | None = None
     first: int = 0
     checked: bool = True
-    rule: Rule | None = None
+    stopping: Rule | None = None
 
     def __post_init__(self) -> None:
         config, env = self.run.config, self.crew.env
         self.order = Order(config.parallel, self.limit, self.first)
-        batch = 1 if self.rule else env.batch
+        batch = 1 if self.stopping else env.batch
         self.dispatch = Dispatch(self.crew.executor, self.crew.payload, batch, config.timeout, config.retries)
         self.cache = Cache(env.space) if config.cache and self.name == "search" else None
         self.folders = Folders(self.run)
@@ -73,7 +73,7 @@ class Stage:
         self.best: Trial | None = None
         self.front = Archive(self.crew.goals.objectives)
         self._results: dict[int, Trial] = {}
-        self._stopping: dict[int, dict[str, Any] | None] = {}
+        self._fixed: dict[int, dict[str, Any] | None] = {}
         self._followers: dict[int, list[int]] = {}
         self._failures: tuple[str, int] = ("", 0)
         self._started, self._evaluated = time.monotonic(), 0
@@ -136,11 +136,11 @@ class Stage:
 
     def _fix_stopping(self, number: int, proposal: Proposal) -> None:
         """Ask the rule now, with what is told now: an evaluation may begin later, at a time that depends on workers."""
-        if self.rule is None or number in self.run.journal or number in self._stopping:
+        if self.stopping is None or number in self.run.journal or number in self._fixed:
             return
-        fixed = self.rule.stopping(proposal, self.seed_of(number, proposal))
+        fixed = self.stopping.stopping(proposal, self.seed_of(number, proposal))
         name = self.run.config.stopping.name if self.run.config.stopping else ""
-        self._stopping[number] = None if fixed is None else json.loads(json.dumps({"rule": name, **fixed}))
+        self._fixed[number] = None if fixed is None else json.loads(json.dumps({"rule": name, **fixed}))
 
     def _recorded(self, number: int, proposal: Proposal) -> Trial:
         trial = self.run.journal.get(number)
@@ -175,7 +175,7 @@ class Stage:
                 folder=str(self.run.trial_folder(number).absolute()),
                 parent=self.folders.parent(proposal.parent),
                 shared=str(self.run.shared.absolute()),
-                stopping=self._stopping.get(number),
+                stopping=self._fixed.get(number),
             )
         )
 
@@ -208,9 +208,9 @@ class Stage:
     def _tell(self, number: int) -> None:
         trial, proposal = self._results.pop(number), self.pending.pop(number)
         self.searcher.tell(trial, stream(self.run.config.seed, "tell", number))
-        self._stopping.pop(number, None)
-        if self.rule is not None:
-            self.rule.tell(trial, stream(self.run.config.seed, "stopping", number))
+        self._fixed.pop(number, None)
+        if self.stopping is not None:
+            self.stopping.tell(trial, stream(self.run.config.seed, "stopping", number))
         self.order.tell(number)
         if self.cache:
             self.cache.told(trial, proposal)
@@ -265,13 +265,13 @@ class Stage:
 
     def _save_state(self) -> None:
         if hasattr(self.searcher, "state"):
-            state.save(self._state_file, self.searcher.state(), self.order.told, self.pending, self._stopping)
+            state.save(self._state_file, self.searcher.state(), self.order.told, self.pending, self._fixed)
 
     def _load_state(self) -> None:
         """Continue from a saved state instead of repeating the tells, where the searcher has one."""
         if not hasattr(self.searcher, "load") or not self._state_file.exists():
             return
-        saved, told, pending, self._stopping = state.load(self._state_file)
+        saved, told, pending, self._fixed = state.load(self._state_file)
         self.searcher.load(saved)
         for number in range(self.first, told):
             trial = self.run.journal.get(number)
@@ -281,8 +281,8 @@ class Stage:
                 self.folders.copied(number, original)
             if self.cache:
                 self.cache.told(trial, proposal)
-            if self.rule is not None:
-                self.rule.tell(trial, stream(self.run.config.seed, "stopping", number))
+            if self.stopping is not None:
+                self.stopping.tell(trial, stream(self.run.config.seed, "stopping", number))
             self._judge(trial)
         self.order.continue_at(told, told + len(pending))
         for number, proposal in pending.items():

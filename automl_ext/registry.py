@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import gymnasium
 
 __all__ = [
-    "ENVIRONMENTS", "REWARDS", "SEARCHERS", "STOPPING", "Entry", "check_options", "env_class", "make", "resolve",
-    "reward_class", "searcher_class", "stopping_class",
+    "ENVIRONMENTS", "SEARCHERS", "STOPPING", "Entry", "check_options", "env_class", "make", "resolve",
+    "searcher_class", "stopping_class",
 ]  # fmt: skip
 
 OWN = "automl-ext"
@@ -111,6 +111,12 @@ SEARCHERS: Mapping[str, Entry] = {
         "the same LSTM trained with PPO: the controller of NASNet, AutoAugment, MnasNet",
         "Zoph et al. 2018, arXiv 1707.07012",
     ),
+    "lemonade": Entry(
+        "automl_ext.evolution.lemonade:Lemonade",
+        "children for the gaps of the front, by the cheap objectives first",
+        "Elsken et al. 2019, arXiv 1804.09081",
+        several=True,
+    ),
     "ddpg": Entry(
         "automl_ext.controllers.ddpg:DDPG",
         "actor and critic for spaces of numbers: AMC's agent",
@@ -130,25 +136,6 @@ SEARCHERS: Mapping[str, Entry] = {
         treats=("choice", "conditional"),
     ),
 }
-REWARDS: Mapping[str, Entry] = {
-    "mnasnet-soft": Entry(
-        "automl_ext.rewards.product:MnasNetSoft",
-        "quality * (cost / target) ** -0.07",
-        "Tan et al. 2019, arXiv 1807.11626",
-    ),
-    "mnasnet-hard": Entry(
-        "automl_ext.rewards.product:MnasNetHard",
-        "the quality up to the target cost, a sharp penalty above it",
-        "Tan et al. 2019, arXiv 1807.11626",
-    ),
-    "rena": Entry(
-        "automl_ext.rewards.violation:Rena",
-        "quality, lowered exponentially by how far soft bounds are missed",
-        "Zhou et al. 2018, arXiv 1806.07912",
-    ),
-    "weighted-sum": Entry("automl_ext.rewards.weighted:WeightedSum", "weight * value, summed over objectives"),
-}
-
 STOPPING: Mapping[str, Entry] = {
     "median": Entry(
         "automl_ext.stopping.median:Median",
@@ -159,6 +146,11 @@ STOPPING: Mapping[str, Entry] = {
         "automl_ext.stopping.extrapolation:Extrapolation",
         "stop what an ensemble of eleven curve families expects to stay behind; needs automl-ext[curves]",
         "Domhan, Springenberg and Hutter 2015",
+    ),
+    "curve-network": Entry(
+        "automl_ext.stopping.network:CurveNetwork",
+        "stop what a Bayesian network of other configurations' curves expects to stay behind",
+        "Klein et al. 2017",
     ),
 }
 
@@ -197,25 +189,6 @@ def check_searcher_name(name: str, where: str = "searcher.name") -> None:
         from automl_ext.mistakes import ConfigError, unknown
 
         raise ConfigError(where, unknown("searcher", name, SEARCHERS, "your own: my_module:MySearcher"))
-
-
-def reward_class(name: str, where: str = "reward.name") -> Callable[..., Any]:
-    """The class of a reward, by name or as module:Class. Raises ConfigError for no such one."""
-    from automl_ext.mistakes import ConfigError, shown
-
-    check_reward_name(name, where)
-    cls = resolve(REWARDS[name].path if name in REWARDS else name, where)
-    if not isinstance(cls, type) or not callable(getattr(cls, "over", None)):
-        raise ConfigError(where, f"{shown(name)} is no reward: it has no over(objectives)")
-    return cls
-
-
-def check_reward_name(name: str, where: str = "reward.name") -> None:
-    """ConfigError for a name that is neither registered nor module:Class."""
-    if name not in REWARDS and not _is_path(name):
-        from automl_ext.mistakes import ConfigError, unknown
-
-        raise ConfigError(where, unknown("reward", name, REWARDS, "your own: my_module:MyReward"))
 
 
 def stopping_class(name: str, where: str = "stopping.name") -> Callable[..., Any]:

@@ -55,7 +55,7 @@ def search(name, searcher, trials, seed=0, parallel=1, **options):
 
 
 @cache
-def gains(name, searcher, trials, seeds=10, parallel=1):
+def gains(name, searcher, trials, seeds=8, parallel=1):
     """How much more than random search it covers, seed by seed."""
     return [
         volume(name, search(name, searcher, trials, seed, parallel))

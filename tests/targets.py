@@ -422,11 +422,11 @@ def digits() -> list:
     return _DIGITS
 
 
-def reported(number, values, *, steps=None, budget=None, metrics=None, origin="evaluated", name="score"):
+def reported(number, values, *, steps=None, budget=None, metrics=None, origin="evaluated", candidate=None):
     """A told trial with the curve `values`."""
     curve = tuple(zip(steps or range(1, len(values) + 1), values, strict=True))
-    metrics = {name: values[-1]} if metrics is None else metrics
-    return Trial(number, "search", {}, {}, budget, 0, None, metrics or None, curve, origin=origin)
+    metrics = {"score": values[-1]} if metrics is None else metrics
+    return Trial(number, "search", candidate or {}, {}, budget, 0, None, metrics or None, curve, origin=origin)
 
 
 class Impatient:

@@ -22,8 +22,9 @@ SMALL = {
     "successive-halving": {"max_budget": 9.0},
     "q-learning": {"epsilons": [[1.0, 6], [0.5, 3], [0.1, 3]], "batch": 16},
     "predictor": {"start": 5, "candidates": 6, "rounds": 1, "memory": 12},
+    "lemonade": {"starts": 3, "accepted": 2, "proposed": 4, "cheap": ("score",)},
 }
-HEAVY = {"ddpg", "hill-climbing", "nsga2", "ppo", "predictor", "q-learning", "reinforce", "tournament"}
+HEAVY = {"ddpg", "hill-climbing", "lemonade", "nsga2", "ppo", "predictor", "q-learning", "reinforce", "tournament"}
 
 
 @pytest.mark.slow

@@ -22,6 +22,16 @@ from automl_ext.searcher import Trial
 Floats = NDArray[np.float64]
 
 
+def one_curve(objectives: Sequence[Objective], rule: str) -> None:
+    """ValueError where a second objective is to be traded off: a curve shows the primary one alone."""
+    traded = [objective.name for objective in objectives[1:] if objective.limit is None]
+    if traded:
+        raise ValueError(
+            f"{rule} judges curves of {objectives[0].name} alone, and {traded[0]} is another objective; "
+            "give it a limit, or leave out `stopping:`"
+        )
+
+
 @dataclass(frozen=True)
 class Frame:
     """first, last: steps of a whole curve. points: how many reports it has. worst, best: the values mapped to 0.1, 0.9.

@@ -25,9 +25,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from automl_ext.refusal import one_objective
 from automl_ext.searcher import Proposal, Target, Trial
-from automl_ext.stopping.curves import Floats, Frame, Told
+from automl_ext.stopping.curves import Floats, Frame, Told, one_curve
 from automl_ext.stopping.ensemble import predict
 from automl_ext.stopping.rule import Points
 
@@ -57,7 +56,7 @@ class Extrapolation:
     ) -> None:
         import emcee  # noqa: F401
 
-        one_objective(target.objectives, "extrapolation")
+        one_curve(target.objectives, "extrapolation")
         self.startup = startup
         self.options = {"delta": delta, "every": every, "warmup": warmup, "mode": mode, "steps": steps}
         self._told = Told(target.objectives)

@@ -18,9 +18,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from automl_ext.refusal import one_objective
 from automl_ext.searcher import Proposal, Target, Trial
-from automl_ext.stopping.curves import Told
+from automl_ext.stopping.curves import Told, one_curve
 from automl_ext.stopping.rule import Points
 
 
@@ -38,7 +37,7 @@ class Median:
         startup: Annotated[int, Field(ge=1, le=100_000)] = 5,
         warmup: Annotated[int, Field(ge=0, le=1_000_000)] = 1,
     ) -> None:
-        one_objective(target.objectives, "the median rule")
+        one_curve(target.objectives, "the median rule")
         self.startup, self.warmup = startup, warmup
         self.goal = target.objectives[0].goal
         self._told = Told(target.objectives)

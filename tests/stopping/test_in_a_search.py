@@ -8,8 +8,11 @@ import pytest
 import targets
 
 from automl_ext import Integer, Objective, Proposal, Run, SearchEnv, Space, search
-from automl_ext.driver import build_rule
+from automl_ext.config import Config
+from automl_ext.construct import construct
+from automl_ext.driver import build_stopping
 from automl_ext.executors import ProcessExecutor
+from automl_ext.goals import build_goals
 from automl_ext.journal import digest
 from automl_ext.mistakes import ConfigError
 from automl_ext.registry import STOPPING, stopping_class
@@ -18,6 +21,7 @@ from automl_ext.stopping.rule import Rule
 RULES = {
     "median": {"name": "median", "startup": 3},
     "extrapolation": {"name": "extrapolation", "startup": 3, "steps": 20, "every": 3},
+    "curve-network": {"name": "curve-network", "startup": 5, "steps": 200, "refit": 8},
 }
 
 
@@ -152,18 +156,23 @@ def test_a_rule_of_the_user_is_named_by_module_and_class(tmp_path):
 @pytest.mark.parametrize("name", STOPPING)
 def test_rules_keep_the_contract(name):
     target = targets.Rising().target
-    rule = build_rule(type("Component", (), {"name": name, "options": {}})(), target, 0)
+    config = Config.from_dict({"env": targets.ID.format("Rising"), "searcher": "random", "trials": 1, "stopping": name})
+    rule = build_stopping(config, build_goals(config, target.objectives), target)
     assert isinstance(rule, Rule) and stopping_class(name) is type(rule)
     assert rule.stopping(Proposal({"end": 0.5, "rate": 0.5}), 0) is None
     two = type("Two", (), {"objectives": (Objective("a"), Objective("b")), "space": target.space})()
-    with pytest.raises(ValueError, match="takes one objective, and b is another"):
+    with pytest.raises(ValueError, match="judges curves of a alone, and b is another"):
         stopping_class(name)(two, None)
 
 
 def test_a_refusal_is_one_line_before_anything_is_written(tmp_path):
-    from automl_ext.config import Config
-    from automl_ext.construct import construct
-
     fields = {"env": targets.ID.format("Mixed"), "searcher": "random", "trials": 3, "stopping": "targets:Refusing"}
     with pytest.raises(ConfigError, match=r"^config:stopping: not today$"):
         construct(Config.from_dict(fields))
+
+
+def test_a_rule_beside_a_reward_is_refused():
+    reward = {"name": "weighted-sum", "weights": {"score": 1.0}}
+    fields = {"env": targets.ID.format("Rising"), "searcher": "random", "trials": 3, "stopping": "median"}
+    with pytest.raises(ConfigError, match=r"^config:stopping: judges curves of score, and a reward is followed"):
+        construct(Config.from_dict({**fields, "reward": reward}))

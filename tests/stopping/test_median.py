@@ -75,5 +75,5 @@ def test_other_steps_than_those_of_the_others():
 
 def test_several_objectives_are_refused():
     target = Target(Space(Real("x", 0.0, 1.0)), (Objective("score"), Objective("cost", "min")), {}, None, None)
-    with pytest.raises(ValueError, match="the median rule takes one objective, and cost is another"):
+    with pytest.raises(ValueError, match="the median rule judges curves of score alone, and cost is another"):
         Median(target, np.random.default_rng(0))
