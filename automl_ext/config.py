@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from automl_ext import configfile, registry
 from automl_ext.mistakes import ConfigError, first_mistake, nearest, one_line, shown, unknown
+from automl_ext.rewards.named import check_reward_name, reward_class
 from automl_ext.rules import stopping_class
 
 __all__ = [
@@ -206,7 +207,7 @@ def checked(config: Config) -> Config:
         env = registry.env_class(config.env.id)
         options = resolved_options(env, config.env.options, "env", spec.kwargs)
         searcher = _resolved(config.searcher, "searcher")
-        reward = config.reward and _resolved(config.reward, "reward", registry.reward_class)
+        reward = config.reward and _resolved(config.reward, "reward", reward_class)
         stopping = config.stopping and _resolved(config.stopping, "stopping", stopping_class)
         baselines = tuple(_resolved(each, f"baselines.{index}") for index, each in enumerate(config.baselines))
     except ConfigError as error:
@@ -311,7 +312,7 @@ def _check_names(config: Config) -> None:
     for where, component in named:
         registry.check_searcher_name(component.name, f"{where}.name")
     if config.reward is not None:
-        registry.check_reward_name(config.reward.name)
+        check_reward_name(config.reward.name)
     folders = [re.sub(r"[^A-Za-z0-9._-]+", "-", each.name) for each in config.baselines]
     for index, folder in enumerate(folders):
         if folder in folders[:index]:

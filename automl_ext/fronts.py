@@ -66,6 +66,14 @@ def frame(clouds: Sequence[Numbers], reference: Numbers | None = None) -> Frame 
     return Frame(ideal, np.asarray(reference, dtype=float))
 
 
+def hypervolumes(clouds: Sequence[Numbers], objectives: Sequence[Objective]) -> list[float]:
+    """The share of their common box that each (n, k) cloud of metrics in their own units covers; 0 for an empty one."""
+    signs = np.array([1.0 if objective.goal == "min" else -1.0 for objective in objectives])
+    signed = [np.asarray(cloud).reshape(-1, len(signs)) * signs for cloud in clouds]
+    box = frame(signed)
+    return [0.0 if box is None else box.hypervolume(cloud) for cloud in signed]
+
+
 def reference_point(values: Mapping[str, float], objectives: Sequence[Objective]) -> Numbers:
     """(k,) costs of a reference point in the units of the metrics. ValueError naming what is missing or unknown."""
     names = [objective.name for objective in objectives]
@@ -123,8 +131,8 @@ def best_first(results: Sequence[Metrics | None], objectives: Sequence[Objective
     weighed = traded(objectives)
     if len(weighed) == 1:
         return order[:count]
-    kept = [index for index in order if rank(results[index], objectives)[0] == 0]
-    left, chosen = kept, list[int]()
+    standing = {index: rank(results[index], objectives)[0] for index in order}
+    left, chosen = [index for index in order if standing[index] == 0], list[int]()
     while left and len(chosen) < count:
         points = costs([results[index] or {} for index in left], weighed)
         on_front = nondominated(points)
@@ -132,8 +140,7 @@ def best_first(results: Sequence[Metrics | None], objectives: Sequence[Objective
         first = [index for index, front in zip(left, on_front, strict=True) if front]
         chosen += [first[place] for place in spread]
         left = [index for index, front in zip(left, on_front, strict=True) if not front]
-    behind = [index for index in order if index not in set(kept)]
-    return (chosen + behind)[:count]
+    return (chosen + [index for index in order if standing[index] < 0])[:count]
 
 
 def _spread(points: Numbers, count: int) -> list[int]:

@@ -15,6 +15,7 @@ from automl_ext import registry
 from automl_ext.config import Config
 from automl_ext.mistakes import ConfigError, unknown
 from automl_ext.objective import Metrics, Objective
+from automl_ext.rewards.named import reward_class
 from automl_ext.rewards.rule import Rule
 from automl_ext.searcher import Failure, Target
 
@@ -60,7 +61,7 @@ def build_goals(config: Config, objectives: Sequence[Objective]) -> Goals:
         return Goals(own, own)
     if any(objective.name == REWARD for objective in own):
         raise ConfigError("reward", "the target has an objective called reward itself")
-    kind = registry.reward_class(config.reward.name)
+    kind = reward_class(config.reward.name)
     rule: Rule = kind(**registry.check_options(kind, config.reward.options, "reward")).over(own)
     measured = any(objective.measured for objective in own if objective.name in rule.uses)
     kept = [objective for objective in own if objective.limit is not None]

@@ -1,4 +1,4 @@
-"""What a config can name, as rows and as text: environments, searchers with what they treat, data sets."""
+"""What a config can name, as rows and as text: environments, searchers with what they treat, rewards, data sets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from automl_ext import registry
+from automl_ext.rewards.named import REWARDS
 from automl_ext.terminal import table
 
 Row = dict[str, Any]
@@ -21,6 +22,10 @@ def _searchers() -> list[Row]:
         {**_row(name, entry), "treats": list(entry.treats), "several": entry.several, "budgets": entry.budgets}
         for name, entry in registry.SEARCHERS.items()
     ]
+
+
+def _rewards() -> list[Row]:
+    return [_row(name, entry) for name, entry in REWARDS.items()]
 
 
 def _datasets() -> list[Row]:
@@ -39,6 +44,7 @@ def _row(name: str, entry: registry.Entry) -> Row:
 KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "environments": _environments,
     "searchers": _searchers,
+    "rewards": _rewards,
     "datasets": _datasets,
 }
 

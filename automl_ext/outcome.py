@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from automl_ext.report import final_table
+from automl_ext.report.covered import covered, words
 from automl_ext.report.display import NOTHING, column, duration
 from automl_ext.report.reading import Story, outcome, read, wall_seconds
 
@@ -19,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 def standing(run: Run) -> dict[str, Any]:
-    """How a run stands, running or not: state, stage, counts, best, rate (trials a minute), seconds left and silent."""
+    """How a run stands, running or not: state, stage, counts, best, front, trials a minute, seconds left, silent."""
     story, state = read(run), outcome(run)
     silent_s = _silence(run)
     active_s = None if silent_s is None else max(time.time() - run.manifest["created_s"] - silent_s, 0.0)
@@ -37,6 +38,7 @@ def standing(run: Run) -> dict[str, Any]:
         "failed": story.failed,
         "cached": story.origins["cached"],
         "best": _best(story.best()),
+        "front": _front(story, {}),
         "metric": story.primary,
         "per_minute": rate,
         "left_s": left,
@@ -56,7 +58,7 @@ def standing_row(facts: Mapping[str, Any]) -> list[str]:
         facts["stage"],
         f"{facts['trials']:,}{planned}",
         f"{facts['failed']:,}",
-        f"{shown.label} {shown.quantity(value)}" if best else NOTHING,
+        f"{shown.label} {shown.quantity(value)}{_of_front(facts['front'])}" if best else NOTHING,
         NOTHING if facts["per_minute"] is None else f"{facts['per_minute']:.3g}",
         duration(facts["left_s"]),
         duration(facts["silent_s"]),
@@ -77,6 +79,7 @@ def summary(run: Run) -> dict[str, Any]:
         "failed": story.failed,
         "seconds": wall_seconds(run),
         "best": _best(run.best()),
+        "front": _front(story, {name: read(part) for name, part in run.baselines.items()}),
         "export": str(best) if best.is_dir() else None,
         "table": rows,
         "missed": missed(run.config, rows),
@@ -107,6 +110,18 @@ def _best(trial: Trial | None) -> dict[str, Any] | None:
         "candidate": dict(trial.candidate),
         "metrics": dict(trial.metrics or {}),
     }
+
+
+def _front(story: Story, baselines: Mapping[str, Story]) -> dict[str, Any] | None:
+    """size and hypervolume of the search's front in the box of all these searches, in words too; None for no front."""
+    found = covered({"": story, **baselines}).get("")
+    if found is None:
+        return None
+    return {"size": found.size, "hypervolume": found.volume, "said": words(story, baselines)}
+
+
+def _of_front(front: Mapping[str, Any] | None) -> str:
+    return f", front of {front['size']:,}" if front else ""
 
 
 def _stage(run: Run, story: Story) -> str:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import gymnasium
 
 __all__ = [
-    "ENVIRONMENTS", "REWARDS", "SEARCHERS", "Entry", "check_options", "env_class", "make", "resolve",
-    "reward_class", "searcher_class",
+    "ENVIRONMENTS", "SEARCHERS", "Entry", "check_options", "env_class", "is_path", "make", "resolve", "searcher_class",
 ]  # fmt: skip
 
 OWN = "automl-ext"
@@ -147,24 +146,6 @@ SEARCHERS: Mapping[str, Entry] = {
         "DeepArchitect, Negrinho & Gordon 2017, arXiv 1704.08792",
     ),
 }
-REWARDS: Mapping[str, Entry] = {
-    "mnasnet-soft": Entry(
-        "automl_ext.rewards.product:MnasNetSoft",
-        "quality * (cost / target) ** -0.07",
-        "Tan et al. 2019, arXiv 1807.11626",
-    ),
-    "mnasnet-hard": Entry(
-        "automl_ext.rewards.product:MnasNetHard",
-        "the quality up to the target cost, a sharp penalty above it",
-        "Tan et al. 2019, arXiv 1807.11626",
-    ),
-    "rena": Entry(
-        "automl_ext.rewards.violation:Rena",
-        "quality, lowered exponentially by how far soft bounds are missed",
-        "Zhou et al. 2018, arXiv 1806.07912",
-    ),
-    "weighted-sum": Entry("automl_ext.rewards.weighted:WeightedSum", "weight * value, summed over objectives"),
-}
 
 
 def resolve(path: str, where: str = "") -> Any:
@@ -201,25 +182,6 @@ def check_searcher_name(name: str, where: str = "searcher.name") -> None:
         from automl_ext.mistakes import ConfigError, unknown
 
         raise ConfigError(where, unknown("searcher", name, SEARCHERS, "your own: my_module:MySearcher"))
-
-
-def reward_class(name: str, where: str = "reward.name") -> Callable[..., Any]:
-    """The class of a reward, by name or as module:Class. Raises ConfigError for no such one."""
-    from automl_ext.mistakes import ConfigError, shown
-
-    check_reward_name(name, where)
-    cls = resolve(REWARDS[name].path if name in REWARDS else name, where)
-    if not isinstance(cls, type) or not callable(getattr(cls, "over", None)):
-        raise ConfigError(where, f"{shown(name)} is no reward: it has no over(objectives)")
-    return cls
-
-
-def check_reward_name(name: str, where: str = "reward.name") -> None:
-    """ConfigError for a name that is neither registered nor module:Class."""
-    if name not in REWARDS and not is_path(name):
-        from automl_ext.mistakes import ConfigError, unknown
-
-        raise ConfigError(where, unknown("reward", name, REWARDS, "your own: my_module:MyReward"))
 
 
 def is_finite(name: str) -> bool:

@@ -41,6 +41,8 @@ def play(run: Run, env: SearchEnv, searcher: Searcher, as_json: bool) -> int:
     else:
         headings, rows = printable(facts["table"])
         print("\n" + table(headings, rows, numbers=range(1, len(headings))) + "\n" if rows else "no trial succeeded")
+        if facts["front"]:
+            print(f"front   {facts['front']['said']}")
         print(f"best    {facts['export'] or NOTHING}\nreport  {page}\ntook    {duration(facts['seconds'])}")
     if facts["missed"]:
         raise Complaint(f"{run.folder}: expectation missed: {'; '.join(facts['missed'])}", 3)

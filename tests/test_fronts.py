@@ -17,6 +17,7 @@ from automl_ext.fronts import (
     costs,
     frame,
     growth,
+    hypervolumes,
     nondominated,
     reference_point,
 )
@@ -75,6 +76,8 @@ def test_hypervolume_is_an_area_of_the_box():
     assert box.hypervolume(point) == pytest.approx(1.1 * 0.1 / 1.21)
     assert box.hypervolume(wide) == pytest.approx((1.1 * 0.1 + 0.1 * 1.1 - 0.1 * 0.1) / 1.21)
     assert box.hypervolume(none) == 0.0 and frame([none]) is None
+    raw = np.array([[10.0, 4.0], [0.0, 0.0]])
+    assert hypervolumes([raw, raw[:1], raw[:0]], BOTH) == [box.hypervolume(each) for each in (wide, point, none)]
 
 
 @given(GRID.filter(len))

@@ -461,7 +461,9 @@ def test_figures_repeat_themselves_and_keep_text(tmp_path):
     run = make_run(tmp_path, many(200), two, baselines={"random": many(100)})
     first, second = contents(run)["figures"], contents(run)["figures"]
     assert [figure.svg for figure in first] == [figure.svg for figure in second]
-    assert [figure.heading for figure in first] == ["Progress of the search", "Trade-off", "Which decisions matter"]
+    assert [figure.heading for figure in first] == [
+        "Progress of the search", "Trade-off", "Growth of the front", "Which decisions matter",
+    ]  # fmt: skip
     for figure in first:
         assert "<text" in figure.svg and "#0102" not in figure.svg and "var(--ink)" in figure.svg
     ids = [name for figure in first for name in re.findall(r'\bid="([^"]+)"', figure.svg)]

@@ -73,7 +73,7 @@ def trade_off(story: Story, baselines: Mapping[str, Story], rows: Sequence[Row])
     pair = _pair(story)
     if pair is None:
         return None
-    goals = {objective.name: objective.goal for objective in story.objectives}
+    goals = {objective.name: objective.goal for objective in (*story.target, *story.objectives)}
     ways = [goals.get(pair[0], "min"), goals.get(pair[1], "max")]
     points, front = _clouds(story, pair, ways)
     if len(points) < 2:
@@ -86,6 +86,7 @@ def trade_off(story: Story, baselines: Mapping[str, Story], rows: Sequence[Row])
         fronts |= {f"{named(name, 20)}'s": _clouds(part, pair, ways)[1] for name, part in list(baselines.items())[:3]}
         for index, (name, line) in enumerate((name, line) for name, line in fronts.items() if len(line)):
             look = {"color": SERIES[index], "linestyle": DASHES[index], "marker": MARKERS[index], "markersize": 4}
+            look["drawstyle"] = "steps-post" if ways[0] == "min" else "steps-pre"
             axes.plot(*(_even(line, _FRONT) * scale).T, linewidth=1.4, label=name, **look)
         marked = _mark_rows(axes, rows, pair, scale)
         axes.set_xlabel(x_shown.heading)
@@ -95,7 +96,8 @@ def trade_off(story: Story, baselines: Mapping[str, Story], rows: Sequence[Row])
         svg = inline(figure, "trade-off", words)
     up = {"max": "up", "min": "down"}
     caption = f"{count(len(points), 'search evaluation')}; better is {y_shown.label} {up[ways[1]]}"
-    caption += f" and {x_shown.label} {up[ways[0]]}. {count(len(front), 'evaluation')} not dominated by any other."
+    caption += f" and {x_shown.label} {up[ways[0]]}. {count(len(front), 'evaluation')} not dominated by any other"
+    caption += " in these two." if len(story.traded) > 2 else "."
     if marked:
         caption += f" Star and triangles: the best candidate and references, with the values of {marked}."
     return Figure("Trade-off", svg, caption)
@@ -167,7 +169,8 @@ def _dots(axes: Axes, story: Story, shown: Column, span: tuple[float, float]) ->
 
 def _pair(story: Story) -> tuple[str, str] | None:
     """Names of the metrics for x and y, None where nothing beside the primary objective varies."""
-    names = [objective.name for objective in story.objectives if objective.name in story.values]
+    followed = story.traded if len(story.traded) > 1 else story.objectives
+    names = [objective.name for objective in followed if objective.name in story.values]
     if len(names) > 1:
         return names[1], names[0]
     if not names:

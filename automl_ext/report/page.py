@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from automl_ext.report import figures
+from automl_ext.objective import Objective
+from automl_ext.report import covered, figures
 from automl_ext.report.display import NOTHING, column, count, duration, text
 from automl_ext.report.importance import TRUST, Importance, importance
 from automl_ext.report.reading import Story, outcome, read, wall_seconds
@@ -55,6 +56,7 @@ def contents(run: Run) -> dict[str, Any]:
         figures.progress(story, baselines, run.config.searcher.name),
         figures.finalists(rows, verdict.metric),
         figures.trade_off(story, baselines, rows),
+        covered.growth_figure(story, baselines, run.config.searcher.name),
         figures.decisions(found),
     ]
     best = story.best()
@@ -123,8 +125,18 @@ def _facts(run: Run, story: Story) -> list[tuple[str, str]]:
         ("Wall time", duration(wall_seconds(run))),
         ("Started", re.sub(r"T(\d\d:\d\d):\d\d\+00:00$", r" \1 UTC", text(run.manifest.get("created", NOTHING), 40))),
     ]
-    goals = [f"{objective.goal}imise {column(objective.name).label}" for objective in story.objectives]
+    goals = [_goal(objective) for objective in story.objectives]
+    if config.reward is not None:
+        weighed = ", ".join(_goal(objective) for objective in story.target)
+        facts.append(("Reward", f"{text(config.reward.name, 60)} ({weighed})"))
     return [*facts, ("Objectives" if len(goals) > 1 else "Objective", ", ".join(goals) or NOTHING)]
+
+
+def _goal(objective: Objective) -> str:
+    """Such as "maximise accuracy", "minimise latency, at most 5 ms"."""
+    shown = column(objective.name, [objective.limit])
+    limit = f", at {'most' if objective.goal == 'min' else 'least'} {shown.quantity(objective.limit)}"
+    return f"{objective.goal}imise {shown.label}{'' if objective.limit is None else limit}"
 
 
 def _table(rows: Sequence[Row], story: Story) -> dict[str, Any] | None:
@@ -143,7 +155,8 @@ def _table(rows: Sequence[Row], story: Story) -> dict[str, Any] | None:
             leads = bool(pick and len(means) > 1 and row.mean(shown.name) == pick(means))
             cells.append((cell(shown, row.mean(shown.name), row.spread(shown.name)), leads))
         remark = f"{row.failed} of {row.repeats} failed" if row.failed else ""
-        lines.append({"title": title(row.role, row.name), "chosen": row.chosen, "cells": cells, "remark": remark})
+        line = {"title": title(row.role, row.name), "chosen": row.chosen, "on_front": row.on_front}
+        lines.append({**line, "cells": cells, "remark": remark})
     repeats = max(row.repeats for row in rows)
     stage = text(rows[0].stage, 20)
     note = f"Values of stage {stage}, test metrics of the test stage."

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from automl_ext.objective import Metrics, Objective
+from automl_ext.objective import Metrics, Objective, front
 from automl_ext.report.display import Column, column, cost, text
 from automl_ext.report.reading import Story, read
 from automl_ext.searcher import Trial
@@ -23,7 +23,10 @@ ROLES = ("searched", "baseline", "reference")
 
 @dataclass
 class Row:
-    """One candidate of the table. `values`: metric -> its value in each repeat; `failed`: repeats without metrics."""
+    """One candidate of the table. `values`: metric -> its value in each repeat; `failed`: repeats without metrics.
+
+    on_front: no other searched candidate, baseline or reference dominates its means; False for one traded objective.
+    """
 
     role: str
     name: str
@@ -32,6 +35,7 @@ class Row:
     values: dict[str, list[float]] = field(default_factory=dict)
     repeats: int = 0
     failed: int = 0
+    on_front: bool = False
 
     def mean(self, metric: str | None) -> float | None:
         values = self.values.get(metric or "")
@@ -98,7 +102,7 @@ def final_rows(story: Story, baselines: dict[str, Story]) -> list[Row]:
         rows = [_search_row(role, name, trial) for role, name, trial in entries if trial is not None]
         for row in rows[:1]:
             row.chosen = row.role == "searched"
-        return rows
+        return _with_front(rows, story)
     rows_by: dict[tuple[str, str], Row] = {}
     for trial in sorted(story.finals, key=lambda trial: trial.number):
         who = _who(trial)
@@ -111,7 +115,19 @@ def final_rows(story: Story, baselines: dict[str, Story]) -> list[Row]:
             rows_by[_who(trial)].add(trial.metrics or {}, "test_")
     if best is not None and _who(best) in rows_by:
         rows_by[_who(best)].chosen = True
-    return sorted(rows_by.values(), key=lambda row: (not row.chosen, _place(row.role)))
+    return _with_front(sorted(rows_by.values(), key=lambda row: (not row.chosen, _place(row.role))), story)
+
+
+def _with_front(rows: list[Row], story: Story) -> list[Row]:
+    """Mark the rows that no other dominates, among those that keep all limits."""
+    weighed, names = story.traded, [objective.name for objective in (*story.target, *story.objectives)]
+    means = [{name: mean for name in names if (mean := row.mean(name)) is not None} for row in rows]
+    whole = [place for place, each in enumerate(means) if set(each) == set(names)]
+    limits = [objective for objective in story.objectives if objective.limit is not None]
+    kept = [place for place in whole if not any(objective.violation(means[place]) > 0 for objective in limits)]
+    for place in front([means[place] for place in kept], weighed) if len(weighed) > 1 else []:
+        rows[kept[place]].on_front = True
+    return rows
 
 
 def metric_order(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from automl_ext.report.covered import words
 from automl_ext.report.display import Column, column, cost, count, text
 from automl_ext.report.reading import Story
 from automl_ext.report.tables import Row, metric_order, test_metric
@@ -51,6 +52,8 @@ def judge(rows: Sequence[Row], story: Story, baselines: Mapping[str, Story]) -> 
     for standing, start in _SIDES.items():
         if sides[standing]:
             sentence += f" {start} {_listed(sides[standing])}."
+    front = words(story, baselines)
+    sentence += f" {front}" if front else ""
     unfavourable = [standing for standing in reversed(_SIDES) if standing in standings]
     return Verdict(sentence, unfavourable[0] if unfavourable else "unknown", metric)
 

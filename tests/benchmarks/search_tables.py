@@ -14,8 +14,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from automl_ext.fronts import hypervolumes
 from automl_ext.objective import Objective
-from automl_ext.significance import bootstrap_interval, holm, hypervolumes, signed_rank_test
+from automl_ext.significance import bootstrap_interval, holm, signed_rank_test
 
 COLUMNS = ("c10_val200", "c10_test200", "c10_val12", "c10_latency_s", "c10_train_time_s")
 MARKS = ("<!-- search: begin -->", "<!-- search: end -->")
