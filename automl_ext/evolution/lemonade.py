@@ -27,6 +27,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from sklearn.linear_model import RidgeCV
 
@@ -97,6 +98,7 @@ class Lemonade:
         self.children: list[Child] = []
         self.archive: set[str] = set()
         self.known: deque[tuple[Floats, Floats]] = deque(maxlen=REMEMBERED)
+        self.lowest = np.full(len(self.cheap), np.inf)
         self.generation = 0
         self.left = self.starts
 
@@ -116,6 +118,7 @@ class Lemonade:
         if key not in self.archive and not standing.failed and trial.metrics is not None:
             cheap = np.array([trial.metrics[objective.name] for objective in self.cheap], dtype=float)
             self.known.append((self._features(trial.candidate), cheap))
+            self.lowest = np.minimum(self.lowest, cheap)
             self._enter(Member(trial.number, dict(trial.note["genes"]), standing, cheap))
         self.archive.add(key)
         self.left -= 1
@@ -135,7 +138,7 @@ class Lemonade:
 
     def _children(self, rng: np.random.Generator) -> list[Child]:
         """Proposed children, in the order in which they are accepted; none where nothing tells which to prefer."""
-        scale = _Scale(np.array([cheap for _, cheap in self.known]).reshape(len(self.known), len(self.cheap)))
+        scale = _Scale(self.lowest > 0)
         crowd = scale(np.array([member.cheap for member in self.parents]).reshape(len(self.parents), len(self.cheap)))
         self.chances = shares(loneliness(crowd, crowd)) if self.parents else np.zeros(0)
         if not self.parents or not self.cheap:
@@ -144,7 +147,7 @@ class Lemonade:
         for _ in range(self.proposed):
             children.append(self._child({child.key for child in children}, rng))
         features = np.array([self._features(self.target.space.from_genes(child.genes)) for child in children])
-        places = scale.predicted(np.array([seen for seen, _ in self.known]), features)
+        places = scale.predicted(list(self.known), features)
         lonely = loneliness(places, crowd if self.density == "front" else places)
         return [children[index] for index in lottery(lonely, rng)]
 
@@ -168,21 +171,21 @@ class Lemonade:
 
 
 class _Scale:
-    """Cheap objectives (n, c) as the density sees them: in logarithms where all that were told are positive."""
+    """Cheap objectives (n, c) as the density sees them: in logarithms where all that were told are `positive` (c,)."""
 
-    def __init__(self, told: Floats) -> None:
-        self.positive = (told > 0).all(axis=0) if len(told) else np.zeros(told.shape[1], dtype=bool)
-        self.told = self(told)
+    def __init__(self, positive: NDArray[np.bool_]) -> None:
+        self.positive = positive
 
     def __call__(self, values: Floats) -> Floats:
         return np.where(self.positive, np.log(np.where(self.positive, values, 1.0)), values)
 
-    def predicted(self, features: Floats, places: Floats) -> Floats:
-        """(m, c) at features `places` (m, d), by ridge regression of what was told on `features` (n, d)."""
-        if len(features) < 2:
-            return np.repeat(self.told, len(places), axis=0)
-        model = RidgeCV(alphas=np.logspace(-3, 3, 7)).fit(features, self.told)
-        return np.asarray(model.predict(places), dtype=float).reshape(len(places), -1)
+    def predicted(self, known: Sequence[tuple[Floats, Floats]], features: Floats) -> Floats:
+        """(m, c) of `features` (m, d), by ridge regression of (features (d,), cheap objectives (c,)) that are known."""
+        told = self(np.array([cheap for _, cheap in known]))
+        if len(known) < 2:
+            return np.repeat(told, len(features), axis=0)
+        model = RidgeCV(alphas=np.logspace(-3, 3, 7)).fit(np.array([seen for seen, _ in known]), told)
+        return np.asarray(model.predict(features), dtype=float).reshape(len(features), -1)
 
 
 def _named(objectives: Sequence[Objective], names: Sequence[str]) -> tuple[Objective, ...]:

@@ -21,6 +21,7 @@ Differs from the papers:
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -42,17 +43,14 @@ class Individual:
     genes: dict[str, Any]
     standing: Standing
 
-    @property
-    def order(self) -> tuple[tuple[float, float], int]:
-        """Larger is better, and of equals the younger."""
-        return (self.standing.rank, self.number)
-
 
 class Tournament:
     """population: how many start. sample: how many fight. share: or this share of the population, if that is more.
 
     dies: the loser of each tournament, or nobody. mutations: of a child. start, start_mutations: see `Start`.
     inherit: children continue from their parent's weights.
+
+    `alive` is sorted, the best last.
     """
 
     def __init__(
@@ -91,8 +89,8 @@ class Tournament:
         left = [individual for individual in self.alive if individual.number not in doomed] if doomed else self.alive
         if len(left) < 2:
             return None
-        drawn = self._drawn(left, rng)
-        winner, loser = max(drawn, key=_order), min(drawn, key=_order)
+        places = rng.choice(len(left), self._size(len(left)), replace=False)
+        winner, loser = left[int(places.max())], left[int(places.min())]
         genes = winner.genes
         for _ in range(self.mutations):
             genes = self.target.variation.mutate(genes, rng)
@@ -105,17 +103,17 @@ class Tournament:
         standing = Standing.of(trial.metrics, self.target.objectives)
         if "dies" in trial.note:
             self.alive = [individual for individual in self.alive if individual.number != trial.note["dies"]]
-        self.alive.append(Individual(trial.number, dict(trial.note["genes"]), standing))
+        insort(self.alive, Individual(trial.number, dict(trial.note["genes"]), standing), key=_order)
 
     def keep(self) -> set[int]:
         """Whoever lives may have children."""
         return {individual.number for individual in self.alive} if self.inherit else set()
 
-    def _drawn(self, left: Sequence[Individual], rng: np.random.Generator) -> list[Individual]:
-        """Different individuals, uniformly."""
-        size = min(len(left), max(self.sample, round(self.share * len(left))))
-        return [left[int(index)] for index in rng.choice(len(left), size, replace=False)]
+    def _size(self, left: int) -> int:
+        """How many of `left` fight."""
+        return min(left, max(self.sample, round(self.share * left)))
 
 
 def _order(individual: Individual) -> tuple[tuple[float, float], int]:
-    return individual.order
+    """Larger is better, and of equals the younger."""
+    return (individual.standing.rank, individual.number)

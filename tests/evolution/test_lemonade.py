@@ -109,16 +109,25 @@ def test_cheap_objectives_are_predicted_well(problem, space):
     """Cheap: read off the architecture. Here they are learned; what counts is who is larger than whom."""
     rng = np.random.default_rng(0)
     known, new = ([space.sample(rng) for _ in range(60)] for _ in range(2))
-    truth = np.array([[problem(candidate)["cost"]] for candidate in new])
-    scale = _Scale(np.array([[problem(candidate)["cost"]] for candidate in known]))
-    vectors = [np.array([space.to_vector(candidate) for candidate in each]) for each in (known, new)]
-    assert spearmanr(scale.predicted(*vectors)[:, 0], scale(truth)[:, 0]).statistic > 0.95
+    truth = np.array([problem(candidate)["cost"] for candidate in new])
+    seen = [(space.to_vector(candidate), np.array([problem(candidate)["cost"]])) for candidate in known]
+    predicted = _Scale(np.array([True])).predicted(seen, np.array([space.to_vector(candidate) for candidate in new]))
+    assert spearmanr(predicted[:, 0], truth).statistic > 0.95
 
 
 def test_sizes_are_seen_in_logarithms_where_all_are_positive():
     """KDE on raw parameter counts is dominated by the largest net: use logs."""
-    scale = _Scale(np.array([[1.0, 0.0], [100.0, 5.0]]))
-    assert np.allclose(scale(np.array([[10.0, 5.0]])), [[np.log(10.0), 5.0]])
+    scale = _Scale(np.array([True, False]))
+    assert np.allclose(scale(np.array([[10.0, 0.0], [1.0, 5.0]])), [[np.log(10.0), 0.0], [0.0, 5.0]])
+
+
+def test_a_zero_that_was_told_long_ago_is_not_forgotten(monkeypatch):
+    """Members of the front outlive the trials that the prediction learns from."""
+    monkeypatch.setattr("automl_ext.evolution.lemonade.REMEMBERED", 10)
+    watched = searcher(start="small")
+    trials = simulate(watched, lambda c: {"score": 1.0, "cost": 0.0} if c == START else priced(c), 60)
+    assert watched.known.maxlen == 10 and all(cheap > 0 for _, cheap in watched.known)
+    assert 0 in {member.number for member in watched.front} and len(trials) == 60
 
 
 @pytest.mark.parametrize("parallel", [1, 8])

@@ -122,8 +122,9 @@ def test_the_population_never_shrinks_where_nobody_dies():
     trials, alive = history(watched, 100)
     assert [len(members) for members in alive] == list(range(101))
     assert all(trial.parent is None and "dies" not in trial.note for trial in trials)
-    for size, drawn in ((20, 2), (60, 3), (100, 5)):
-        assert len(watched._drawn(watched.alive[:size], np.random.default_rng(0))) == drawn
+    assert [watched._size(size) for size in (2, 20, 60, 100, 200)] == [2, 2, 3, 5, 10]
+    standings = [trials[individual.number].metrics["score"] for individual in watched.alive]
+    assert standings == sorted(standings)
 
 
 def test_all_of_the_population_selects_the_best_and_one_is_random():
