@@ -1,6 +1,6 @@
 """Stopping rules on real learning curves: how well ends are predicted, how many epochs a search saves, what it loses.
 
-    python tests/benchmarks/stopping.py PATH/taskset-curves.npz [--tasks 4] [--seeds 2] [--trials 30]
+    python tests/benchmarks/stopping.py PATH/taskset-curves.npz [--tasks 4] [--seeds 2] [--trials 24]
 
 The file: `<task>/hp` (settings, numbers) and `<task>/valid_loss` (settings, points). Errors are in units of the frame
 of `automl_ext.stopping.curves`: 0.8 lies between where curves begin and the best value told. Prints two tables.
@@ -27,10 +27,10 @@ from automl_ext.stopping.network import CurveNetwork
 
 SHARES = (0.1, 0.25, 0.5)
 TOLD = 40
-PREDICTED = 10
+PREDICTED = 6
 RULES = {
     "median": (Median, {}),
-    "extrapolation": (Extrapolation, {"every": 10, "startup": 10}),
+    "extrapolation": (Extrapolation, {"every": 15, "startup": 10}),
     "curve-network": (CurveNetwork, {}),
 }
 
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("path", type=Path)
     parser.add_argument("--tasks", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--trials", type=int, default=24)
     options = parser.parse_args()
     torch.set_num_threads(1)
     found, outcomes = defaultdict(list), defaultdict(list)
