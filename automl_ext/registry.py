@@ -62,6 +62,11 @@ SEARCHERS: Mapping[str, Entry] = {
         "He et al. 2018, arXiv 1802.03494",
         treats=("number",),
     ),
+    "progressive": Entry(
+        "automl_ext.controllers.progressive:Progressive",
+        "candidates grow block by block, a predictor picks which to evaluate",
+        "Liu et al. 2018, arXiv 1712.00559",
+    ),
 }
 
 

@@ -9,8 +9,21 @@ from automl_ext.testing import check_searcher
 from automl_ext.testing.learning import check_learns
 
 BASELINES = {"random", "grid"}
-SMALL = {"ddpg": {"warmup": 5, "hidden": 8, "batch": 8}, "regularized-evolution": {"population": 8, "sample": 3}}
-HEAVY = {"ddpg"}
+SMALL = {
+    "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
+    "progressive": {
+        "beam": 3,
+        "first": 4,
+        "expansions": 6,
+        "bins": 4,
+        "members": 2,
+        "hidden": 4,
+        "steps": 2,
+        "later_steps": 1,
+    },
+    "regularized-evolution": {"population": 8, "sample": 3},
+}
+HEAVY = {"ddpg", "progressive"}
 
 
 @pytest.mark.slow
