@@ -24,6 +24,16 @@ SMALL = {
     "predictor": {"start": 5, "candidates": 6, "rounds": 1, "memory": 12},
     "lemonade": {"starts": 3, "accepted": 2, "proposed": 4, "cheap": ("score",)},
     "optuna": {"options": {"n_startup_trials": 5}},
+    "progressive": {
+        "beam": 3,
+        "first": 4,
+        "expansions": 6,
+        "bins": 4,
+        "members": 2,
+        "hidden": 4,
+        "steps": 2,
+        "later_steps": 1,
+    },
 }
 HEAVY = {
     "ddpg",
@@ -33,6 +43,7 @@ HEAVY = {
     "optuna",
     "ppo",
     "predictor",
+    "progressive",
     "q-learning",
     "reinforce",
     "tournament",
