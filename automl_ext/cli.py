@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from automl_ext import registry
+from automl_ext import listing, registry
 from automl_ext.terminal import Complaint, complain, complaint, quiet_pipe, say_json, table
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
@@ -141,12 +141,12 @@ def list_(
       automl-ext list --searchers --json
     """
     wanted = {"environments": environments, "searchers": searchers, "datasets": datasets}
-    known = {kind: rows() for kind, rows in _KINDS.items() if wanted[kind] or not any(wanted.values())}
+    known = {kind: rows() for kind, rows in listing.KINDS.items() if wanted[kind] or not any(wanted.values())}
     if as_json:
         say_json(known)
         return 0
     for index, (kind, rows) in enumerate(known.items()):
-        print(("\n" if index else "") + table([kind, "from", "what"], [_listed(row) for row in rows]))
+        print(("\n" if index else "") + listing.text(kind, rows))
     print("\nYour own: searcher my_module:MySearcher, environment my_module:MyTarget-v0")
     return 0
 
@@ -155,24 +155,30 @@ def list_(
 def compare(
     folders: Folders,
     metric: Annotated[str | None, typer.Option(help="By default the test metric of the chosen candidates.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="Draw the best-so-far curves into this file.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw best-so-far curves and fronts into this file.")] = None,
+    reference: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=VALUE", help="The hypervolumes' reference point, one value an objective."),
+    ] = [],  # noqa: B006
     as_json: Json = False,
 ) -> int:
     """Compare runs over seeds.
 
-    Medians, bootstrap intervals of the mean, paired tests with Holm's correction.
+    Medians, bootstrap intervals of the mean, paired tests with Holm's correction. Where several objectives are traded
+    also their hypervolume: the share between a reference point and the best values that a run's front covers.
 
     \b
     Examples:
       automl-ext compare runs/quickstart-s*
       automl-ext compare runs/ddpg-s* runs/evolution-s* --metric accuracy --json
+      automl-ext compare runs/* --metric hypervolume --reference accuracy=0.5 --reference latency_ms=20 --svg fronts.svg
     """
     from automl_ext import compare as comparing
     from automl_ext.run import Run
 
     runs = [Run.open(folder) for folder in folders]
     try:
-        comparison = comparing.compare(runs, metric)
+        comparison = comparing.compare(runs, metric, comparing.point(reference))
     except ValueError as error:
         raise Complaint(str(error)) from error
     if svg is not None:
@@ -180,7 +186,8 @@ def compare(
     if as_json:
         say_json(comparison.to_json())
         return 0
-    for headings, rows in (comparing.table(comparison), comparing.pair_table(comparison)):
+    pair_tables = [comparing.pair_table(comparison), comparing.pair_table(comparison, volumes=True)]
+    for headings, rows in (comparing.table(comparison), *pair_tables):
         if rows:
             print(table(headings, rows, numbers=range(1, len(headings) - (headings[-1] == "verdict"))) + "\n")
     print("\n".join(comparison.notes))
@@ -269,33 +276,6 @@ def main(args: Sequence[str] | None = None) -> int:
         if trouble is None:
             raise
         return complain(trouble)
-
-
-def _entries(entries: Any) -> list[dict[str, str]]:
-    return [
-        {"name": name, "summary": entry.summary, "paper": entry.paper, "distribution": entry.distribution}
-        for name, entry in entries.items()
-    ]
-
-
-def _datasets() -> list[dict[str, str]]:
-    from automl_ext.data import DATASETS
-
-    return [
-        {"name": name, "summary": source.description, "paper": "", "distribution": source.distribution}
-        for name, source in DATASETS.items()
-    ]
-
-
-_KINDS: dict[str, Callable[[], list[dict[str, str]]]] = {
-    "environments": lambda: _entries(registry.ENVIRONMENTS),
-    "searchers": lambda: _entries(registry.SEARCHERS),
-    "datasets": _datasets,
-}
-
-
-def _listed(row: dict[str, str]) -> list[str]:
-    return [row["name"], row["distribution"], row["summary"] + (f" ({row['paper']})" if row["paper"] else "")]
 
 
 if __name__ == "__main__":

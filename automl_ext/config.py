@@ -2,6 +2,7 @@
 
     env: {id: automl_ext/Pruning-v0, macs_kept: 0.5}      options stand beside the id
     searcher: {name: ddpg, warmup: 25}                    and beside the name
+    reward: {name: mnasnet-soft, cost: latency_ms, target: 5}   several objectives as one; limits: {latency_ms: 9}
     trials: 100                                           or wall_time: 10m, or target: 0.95
 
 Names and options are checked against tables and constructors; nothing is built here.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -70,7 +71,7 @@ class EnvComponent(_Part):
 
 
 class Component(_Part):
-    """A searcher and its options."""
+    """A searcher, a reward or a stopping rule, and its options."""
 
     name: Path_
     options: dict[str, Any] = {}
@@ -107,12 +108,16 @@ class Paper(_Part):
 class Config(_Part):
     """See the fields' comments; `Config.from_dict` takes env and searcher as text, too.
 
-    target: stop when the primary objective reaches it. timeout: seconds an evaluation. expect: bounds of final metrics.
+    target: stop when the primary objective (the reward, if there is one) reaches it. timeout: seconds an evaluation.
+    expect: bounds of final metrics. reward: one number out of the target's objectives. limits: objective -> hard bound.
     """
 
     name: Name
     env: EnvComponent
     searcher: Component
+    reward: Component | None = None
+    limits: dict[str, float] = {}
+    stopping: Component | None = None
     trials: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
     wall_time: Duration | None = None
     target: float | None = None
@@ -164,6 +169,8 @@ class Config(_Part):
         data: dict[str, Any] = self.model_dump(mode="json")
         data["env"] = _flat(data["env"])
         data["searcher"] = _flat(data["searcher"])
+        for key in ("reward", "stopping"):
+            data[key] = _flat(data[key]) if data[key] else None
         data["baselines"] = [_flat(baseline) for baseline in data["baselines"]]
         data["executor"] = {key: value for key, value in data["executor"].items() if value is not None}
         data["final"] = [{key: value for key, value in stage.items() if value is not None} for stage in data["final"]]
@@ -198,12 +205,16 @@ def checked(config: Config) -> Config:
         env = registry.env_class(config.env.id)
         options = resolved_options(env, config.env.options, "env", spec.kwargs)
         searcher = _resolved(config.searcher, "searcher")
+        reward = config.reward and _resolved(config.reward, "reward", registry.reward_class)
+        stopping = config.stopping and _resolved(config.stopping, "stopping", registry.stopping_class)
         baselines = tuple(_resolved(each, f"baselines.{index}") for index, each in enumerate(config.baselines))
     except ConfigError as error:
         raise config.mistake(error) from error.__cause__
     update = {
         "env": config.env.model_copy(update={"options": options}),
         "searcher": searcher,
+        "reward": reward,
+        "stopping": stopping,
         "baselines": baselines,
     }
     return config.model_copy(update=update)
@@ -212,14 +223,14 @@ def checked(config: Config) -> Config:
 def changed(old: Config, new: Config) -> list[str]:
     """Keys that differ and that a resumed run may not change: all but totals, executor, max_failures, expect, paper."""
     before, after = old.to_dict(), new.to_dict()
-    if any(before.get(key) != after.get(key) for key in ("env", "searcher", "baselines")):
+    if any(before.get(key) != after.get(key) for key in ("env", "searcher", "reward", "stopping", "baselines")):
         before, after = checked(old).to_dict(), checked(new).to_dict()
     keys = []
     for key in Config.model_fields:
         left, right = before.get(key), after.get(key)
         if key in _MAY_CHANGE or left == right:
             continue
-        if key in ("env", "searcher") and isinstance(left, dict) and isinstance(right, dict):
+        if key in ("env", "searcher", "reward", "stopping") and isinstance(left, dict) and isinstance(right, dict):
             names = dict.fromkeys([*left, *right])
             keys += [f"{key}.{name}" for name in names if left.get(name) != right.get(name)]
         else:
@@ -230,10 +241,12 @@ def changed(old: Config, new: Config) -> list[str]:
 _MAY_CHANGE = {"trials", "wall_time", "target", "executor", "max_failures", "expect", "paper"}
 
 
-def _resolved(component: Component, where: str) -> Component:
+def _resolved(
+    component: Component, where: str, find: Callable[[str, str], Callable[..., Any]] = registry.searcher_class
+) -> Component:
     from automl_ext.options import resolved_options
 
-    cls = registry.searcher_class(component.name, f"{where}.name")
+    cls = find(component.name, f"{where}.name")
     return component.model_copy(update={"options": resolved_options(cls, component.options, where)})
 
 
@@ -250,6 +263,9 @@ def _spread(data: dict[str, Any]) -> dict[str, Any]:
         data["env"] = _component(data["env"], "id", "env")
     if "searcher" in data:
         data["searcher"] = _component(data["searcher"], "name", "searcher")
+    for key in ("reward", "stopping"):
+        if data.get(key) is not None:
+            data[key] = _component(data[key], "name", key)
     if isinstance(data.get("baselines"), list):
         named = enumerate(data["baselines"])
         data["baselines"] = [_component(each, "name", f"baselines.{index}") for index, each in named]
@@ -293,6 +309,8 @@ def _check_names(config: Config) -> None:
     named = [("searcher", config.searcher), *((f"baselines.{i}", each) for i, each in enumerate(config.baselines))]
     for where, component in named:
         registry.check_searcher_name(component.name, f"{where}.name")
+    if config.reward is not None:
+        registry.check_reward_name(config.reward.name)
     folders = [re.sub(r"[^A-Za-z0-9._-]+", "-", each.name) for each in config.baselines]
     for index, folder in enumerate(folders):
         if folder in folders[:index]:

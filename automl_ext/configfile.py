@@ -126,7 +126,9 @@ def _enter(here: Any, part: str, key: str, value: Any) -> Any:
         inside = here.get(part)
     if inside is None:
         inside = {}
-    if isinstance(inside, str) and (part in ("env", "searcher", "executor") or isinstance(here, list)):
+    if isinstance(inside, str) and (
+        part in ("env", "searcher", "reward", "stopping", "executor") or isinstance(here, list)
+    ):
         inside = {"id" if part == "env" else "name": inside}
     if not isinstance(inside, dict | list):
         raise ConfigError(key, f"is {shown(inside)}: nothing can be set inside it", "--set")

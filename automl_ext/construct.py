@@ -23,11 +23,13 @@ def construct(config: Config) -> tuple[Config, SearchEnv, Searcher]:
 
     Raises ConfigError for names and options, and for what a constructor raises, with the option that it speaks of.
     """
-    from automl_ext.driver import build_env, build_searcher
+    from automl_ext.driver import build_env, build_searcher, build_stopping
+    from automl_ext.goals import build_goals
 
     whole = checked(config)
     env = _built(lambda: build_env(whole), "env", config.env.options, config)
-    target, seed = env.target, whole.seed
+    goals = _built(lambda: build_goals(whole, env.objectives), "reward", {}, config)
+    target, seed = goals.seen(env.target), whole.seed
 
     def searcher_of(component: Component, where: str, written: Mapping[str, Any]) -> Searcher:
         return _built(lambda: build_searcher(component, target, seed), where, written, config)
@@ -35,6 +37,8 @@ def construct(config: Config) -> tuple[Config, SearchEnv, Searcher]:
     searcher = searcher_of(whole.searcher, "searcher", config.searcher.options)
     for index, baseline in enumerate(whole.baselines):
         searcher_of(baseline, f"baselines.{index}", config.baselines[index].options)
+    written = config.stopping.options if config.stopping else {}
+    _built(lambda: build_stopping(whole, goals, env.target), "stopping", written, config)
     return whole, env, searcher
 
 
@@ -57,7 +61,7 @@ def blame(error: Exception, where: str, written: Mapping[str, Any]) -> tuple[str
     message = one_line(str(error)) or "no reason given"
     head, colon, rest = message.partition(": ")
     kind = where.partition(".")[0].removesuffix("s")
-    if colon and re.fullmatch(rf"(env|searcher|{kind})(\.\w+)*", head):
+    if colon and re.fullmatch(rf"(env|searcher|stopping|{kind})(\.\w+)*", head):
         _, _, option = head.partition(".")
         return (f"{where}.{option}" if option else where), rest
     if not isinstance(error, ValueError):

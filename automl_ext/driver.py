@@ -16,13 +16,16 @@ from automl_ext.config import Component, Config, checked, load
 from automl_ext.env import Job, SearchEnv
 from automl_ext.executors import Executor, WorkerDied, build_executor
 from automl_ext.finals import play_finals
+from automl_ext.goals import Goals, build_goals
 from automl_ext.halt import Halt, Interrupted
 from automl_ext.journal import write_json
 from automl_ext.loop import Crew, Stage
+from automl_ext.mistakes import ConfigError
 from automl_ext.progress import Progress, Silent
-from automl_ext.registry import check_options, make, searcher_class
+from automl_ext.registry import check_options, make, searcher_class, stopping_class
 from automl_ext.run import Run, RunError
 from automl_ext.searcher import Proposal, Searcher, Target, Trial, job_seed, stream
+from automl_ext.stopping.rule import Rule
 from automl_ext.worker import one_thread
 
 __all__ = ["Interrupted", "RunError", "search", "start"]
@@ -43,7 +46,9 @@ def start(
         config = load(config)
     config = checked(config if isinstance(config, Config) else Config.from_dict(config))
     env = build_env(config)
-    searcher = build_searcher(config.searcher, env.target, config.seed)
+    goals = build_goals(config, env.objectives)
+    searcher = build_searcher(config.searcher, goals.seen(env.target), config.seed)
+    build_stopping(config, goals, env.target)
     run = Run.create(config, out)
     return search(run, env=env, searcher=searcher, executor=executor, progress=progress)
 
@@ -64,6 +69,20 @@ def build_searcher(component: Component, target: Target, seed: int) -> Searcher:
     return searcher
 
 
+def build_stopping(config: Config, goals: Goals, target: Target) -> Rule | None:
+    """The stopping rule that the config names, if any. ConfigError beside a reward: curves are of one objective."""
+    if config.stopping is None:
+        return None
+    if goals.rule is not None:
+        raise ConfigError(
+            "stopping", f"judges curves of {goals.target[0].name}, and a reward is followed; use one only"
+        )
+    kind = stopping_class(config.stopping.name)
+    options = check_options(kind, config.stopping.options, "stopping")
+    rule: Rule = kind(goals.seen(target), stream(config.seed, "stopping"), **options)
+    return rule
+
+
 def search(
     run: Run,
     *,
@@ -79,11 +98,15 @@ def search(
     """
     config = run.config
     env = env if env is not None else build_env(config)
-    searcher = searcher if searcher is not None else build_searcher(config.searcher, env.target, config.seed)
+    goals = build_goals(config, env.objectives)
+    searcher = (
+        searcher if searcher is not None else build_searcher(config.searcher, goals.seen(env.target), config.seed)
+    )
     one_thread()
     run.describe(
-        objectives=[vars(objective) for objective in env.objectives],
-        measured=sorted({*env.measured, *(objective.name for objective in env.objectives if objective.measured)}),
+        objectives=[vars(objective) for objective in goals.objectives],
+        target_objectives=[vars(objective) for objective in goals.target],
+        measured=sorted({*env.measured, *(o.name for o in (*goals.target, *goals.objectives) if o.measured)}),
         outcome="running",
     )
     with ExitStack() as stack:
@@ -93,7 +116,7 @@ def search(
         halt = stack.enter_context(Halt(config.wall_time, config.executor.grace))
         payload = _description(config)
         executor = executor or build_executor(config.executor, env)
-        crew = Crew(env, executor, progress, halt, payload)
+        crew = Crew(env, goals, executor, progress, halt, payload)
         try:
             _play(run, crew, searcher)
         except BaseException as error:
@@ -177,7 +200,8 @@ def _search_stage(run: Run, crew: Crew, searcher: Searcher, config: Config) -> S
         return job_seed(config.seed, "evaluate", number if config.seeds == "per-trial" else 0)
 
     limit = run.manifest.get("searched", config.trials)
-    return Stage(run, crew, "search", searcher, seed_of, limit)
+    stopping = build_stopping(config, crew.goals, crew.env.target)
+    return Stage(run, crew, "search", searcher, seed_of, limit, stopping=stopping)
 
 
 def _baseline(run: Run, crew: Crew, component: Component) -> None:
@@ -188,12 +212,12 @@ def _baseline(run: Run, crew: Crew, component: Component) -> None:
         update={"searcher": component, "baselines": (), "final": (), "trials": told, "wall_time": None, "target": None}
     )
     with run.part(name, config) as part:
-        facts = {key: run.manifest[key] for key in ("objectives", "measured")}
+        facts = {key: run.manifest[key] for key in ("objectives", "target_objectives", "measured")}
         part.describe(**facts, searched=told)
         if not part.shared.exists():
             part.shared.symlink_to(Path("..") / ".." / "shared")
         crew.progress.note(f"baseline {name}: {told} trials")
-        searcher = build_searcher(component, crew.env.target, config.seed)
+        searcher = build_searcher(component, crew.goals.seen(crew.env.target), config.seed)
         _search_stage(part, crew, searcher, config).play()
 
 
@@ -237,7 +261,8 @@ def export_trial(run: Run, number: int, folder: Path, progress: Progress | None 
     executor = build_executor(run.config.executor.model_copy(update={"workers": 1}), env)
     try:
         with Halt() as halt:
-            export(run, Crew(env, executor, progress or Silent(), halt, payload), trial, folder)
+            goals = build_goals(run.config, env.objectives)
+            export(run, Crew(env, goals, executor, progress or Silent(), halt, payload), trial, folder)
     finally:
         executor.close(now=True)
     return folder

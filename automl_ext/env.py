@@ -22,6 +22,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from automl_ext import registry
 from automl_ext.objective import Metrics, Objective
 from automl_ext.searcher import Failure, Target, Variation
 from automl_ext.space import Candidate, Choice, Decision, Space, Value, Walk
@@ -246,3 +247,6 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
 def _actions(decision: Decision, bins: int) -> Sequence[Value]:
     """The values behind the discrete actions at a declared decision."""
     return decision.declared if isinstance(decision, Choice) else decision.grid(bins)
+
+
+registry.register()  # whoever has environments at hand can have ours from gymnasium.make

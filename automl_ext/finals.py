@@ -13,8 +13,9 @@ import numpy as np
 
 from automl_ext.config import Config, FinalStage
 from automl_ext.env import SearchEnv
+from automl_ext.fronts import best_first
 from automl_ext.loop import Crew, Stage
-from automl_ext.objective import front, rank
+from automl_ext.objective import Metrics, Objective, rank, traded
 from automl_ext.run import Run
 from automl_ext.searcher import Proposal, Trial, job_seed
 from automl_ext.space import Candidate
@@ -59,21 +60,14 @@ class Finalists:
 
 
 def top(trials: Sequence[Trial], count: int, crew: Crew) -> list[Trial]:
-    """The best `count` trials of different candidates: front by front where there are several objectives."""
-    objectives, keys, distinct = crew.env.objectives, set(), []
+    """The best `count` trials of different candidates; with several traded objectives spread over their front."""
+    objectives, keys, distinct = crew.goals.objectives, set(), []
     for trial in sorted(trials, key=lambda trial: (rank(trial.metrics, objectives), -trial.number), reverse=True):
         key = crew.env.space.key(trial.candidate)
         if key not in keys:
             keys.add(key)
             distinct.append(trial)
-    if len(objectives) == 1:
-        return distinct[:count]
-    chosen: list[Trial] = []
-    while distinct and len(chosen) < count:
-        first = front([trial.metrics or {} for trial in distinct], objectives)
-        chosen += [distinct[index] for index in first]
-        distinct = [trial for index, trial in enumerate(distinct) if index not in first]
-    return chosen[:count]
+    return [distinct[index] for index in best_first([trial.metrics for trial in distinct], objectives, count)]
 
 
 def _whole(run: Run, stage: str) -> list[Trial]:
@@ -116,13 +110,25 @@ def _survivors(
 ) -> list[Finalist]:
     """Those of `finalists` that go on to the next stage, by the mean over repeats of the validation result."""
     count = config.final[index].top if index < len(config.final) else len(finalists)
-    objectives = crew.env.objectives
+    objectives = crew.goals.objectives
+    repeats = {f.name: [t for t in run.trials(stage) if t.note.get("name") == f.name] for f in finalists}
+    if len(traded(objectives)) > 1:
+        means = [_mean([trial.metrics for trial in repeats[finalist.name]], objectives) for finalist in finalists]
+        return [finalists[index] for index in best_first(means, objectives, count)]
 
     def standing(finalist: Finalist) -> tuple[float, float]:
-        ranks = [rank(t.metrics, objectives) for t in run.trials(stage) if t.note.get("name") == finalist.name]
+        ranks = [rank(trial.metrics, objectives) for trial in repeats[finalist.name]]
         return tuple(np.mean(ranks, axis=0)) if ranks else rank(None, objectives)
 
     return sorted(finalists, key=standing, reverse=True)[:count]
+
+
+def _mean(results: Sequence[Metrics | None], objectives: Sequence[Objective]) -> Metrics | None:
+    """The objectives' means over repeats; None where a repeat failed."""
+    whole = [metrics for metrics in results if metrics is not None]
+    if not whole or len(whole) < len(results):
+        return None
+    return {o.name: sum(float(metrics[o.name]) for metrics in whole) / len(whole) for o in objectives}
 
 
 def _test(run: Run, crew: Crew, first: int) -> int:

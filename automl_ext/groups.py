@@ -80,12 +80,14 @@ def measure(told: Sequence[Told], metric: str | None) -> tuple[str, str]:
     finals = all(run.story.finals for run in whole)
     primary = {run.story.primary for run in whole}
     if metric == "hypervolume":
-        if any(len(run.story.objectives) < 2 or run.story.objectives != whole[0].story.objectives for run in whole):
-            raise ValueError("compare: hypervolume needs runs with the same objectives, at least two")
+        if len(whole[0].story.traded) < 2 or any(run.story.traded != whole[0].story.traded for run in whole):
+            raise ValueError("compare: hypervolume needs runs with the same traded objectives, at least two")
         return "search", metric
     in_finals = set.intersection(*(set(run.chosen.values) for run in whole if run.chosen))
     in_search = set.intersection(*(set(run.story.top.metrics or ()) if run.story.top else set() for run in whole))
     if metric is None:
+        if len(primary) > 1 and len(whole[0].story.traded) > 1 and len({run.story.traded for run in whole}) == 1:
+            return "search", "hypervolume"
         if len(primary) > 1:
             names = ", ".join(sorted(map(str, primary)))
             raise ValueError(f"compare: the runs have different objectives ({names}); name a metric they share")

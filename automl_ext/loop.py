@@ -19,6 +19,8 @@ from automl_ext.cache import Cache, Folders
 from automl_ext.dispatch import Dispatch
 from automl_ext.env import Job, SearchEnv
 from automl_ext.executors import Executor
+from automl_ext.fronts import Archive
+from automl_ext.goals import Goals
 from automl_ext.halt import Halt
 from automl_ext.objective import rank
 from automl_ext.order import Order
@@ -26,6 +28,7 @@ from automl_ext.progress import Progress
 from automl_ext.run import Run, RunError
 from automl_ext.searcher import Failure, Proposal, Searcher, Trial, stream
 from automl_ext.space import SpaceError
+from automl_ext.stopping.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Crew:
     """What every stage of a run works with. `payload`: {"env", "path"}, how a worker builds the environment."""
 
     env: SearchEnv
+    goals: Goals
     executor: Executor
     progress: Progress
     halt: Halt
@@ -42,6 +46,8 @@ class Crew:
 @dataclass
 class Stage:
     """One stage of a run. `seed_of` gives a trial's seed; `checked`: candidates must lie in the space.
+
+    stopping: stops evaluations by their curves; these then run one by one, since a batch has no curve for each.
 
     Raises RunError when a searcher breaks its contract, the journal does not repeat, or `max_failures` is reached.
     """
@@ -54,16 +60,20 @@ class Stage:
     limit: int | None = None
     first: int = 0
     checked: bool = True
+    stopping: Rule | None = None
 
     def __post_init__(self) -> None:
         config, env = self.run.config, self.crew.env
         self.order = Order(config.parallel, self.limit, self.first)
-        self.dispatch = Dispatch(self.crew.executor, self.crew.payload, env.batch, config.timeout, config.retries)
+        batch = 1 if self.stopping else env.batch
+        self.dispatch = Dispatch(self.crew.executor, self.crew.payload, batch, config.timeout, config.retries)
         self.cache = Cache(env.space) if config.cache and self.name == "search" else None
         self.folders = Folders(self.run)
         self.pending: dict[int, Proposal] = {}
         self.best: Trial | None = None
+        self.front = Archive(self.crew.goals.objectives)
         self._results: dict[int, Trial] = {}
+        self._fixed: dict[int, dict[str, Any] | None] = {}
         self._followers: dict[int, list[int]] = {}
         self._failures: tuple[str, int] = ("", 0)
         self._started, self._evaluated = time.monotonic(), 0
@@ -110,6 +120,7 @@ class Stage:
     def _admit(self, number: int, proposal: Proposal) -> None:
         """Find the result of a proposal: in the journal, from an equal trial, or by evaluating it."""
         self.pending[number] = proposal
+        self._fix_stopping(number, proposal)
         original = self.cache.original(number, proposal) if self.cache else None
         if number in self.run.journal:
             trial = self._recorded(number, proposal)
@@ -122,6 +133,14 @@ class Stage:
             self._followers.setdefault(original, []).append(number)
         else:
             self._follow(number, original)
+
+    def _fix_stopping(self, number: int, proposal: Proposal) -> None:
+        """Ask the rule now, with what is told now: an evaluation may begin later, at a time that depends on workers."""
+        if self.stopping is None or number in self.run.journal or number in self._fixed:
+            return
+        fixed = self.stopping.stopping(proposal, self.seed_of(number, proposal))
+        name = self.run.config.stopping.name if self.run.config.stopping else ""
+        self._fixed[number] = None if fixed is None else json.loads(json.dumps({"rule": name, **fixed}))
 
     def _recorded(self, number: int, proposal: Proposal) -> Trial:
         trial = self.run.journal.get(number)
@@ -156,11 +175,14 @@ class Stage:
                 folder=str(self.run.trial_folder(number).absolute()),
                 parent=self.folders.parent(proposal.parent),
                 shared=str(self.run.shared.absolute()),
+                stopping=self._fixed.get(number),
             )
         )
 
     def _record(self, number: int, result: dict[str, Any]) -> None:
         proposal = self.pending[number]
+        if self.name != "test" and result.get("origin") != "cached":
+            result = self.crew.goals.settled(result)
         trial = Trial(
             number=number,
             stage=self.name,
@@ -186,6 +208,9 @@ class Stage:
     def _tell(self, number: int) -> None:
         trial, proposal = self._results.pop(number), self.pending.pop(number)
         self.searcher.tell(trial, stream(self.run.config.seed, "tell", number))
+        self._fixed.pop(number, None)
+        if self.stopping is not None:
+            self.stopping.tell(trial, stream(self.run.config.seed, "stopping", number))
         self.order.tell(number)
         if self.cache:
             self.cache.told(trial, proposal)
@@ -193,6 +218,7 @@ class Stage:
             self._judge(trial)
         if self.name == "search":
             keep = getattr(self.searcher, "keep", set)() | ({self.best.number} if self.best else set())
+            keep = keep | set(self.front.numbers)
             self.folders.tidy(number, keep | {p.parent for p in self.pending.values() if p.parent is not None})
         self._save_state()
         told, out = self.order.told - self.first, self.order.asked - self.order.told
@@ -206,8 +232,9 @@ class Stage:
         self._failures = ("", 0)
         if trial.origin == "stopped" or trial.metrics is None:
             return
-        objectives = self.crew.env.objectives
+        objectives = self.crew.goals.objectives
         standing = rank(trial.metrics, objectives)
+        self.front.add(trial.number, trial.metrics)
         if self.best is None or standing > rank(self.best.metrics, objectives):
             self.best = trial
         goal = self.run.config.target if self.name == "search" else None
@@ -238,13 +265,13 @@ class Stage:
 
     def _save_state(self) -> None:
         if hasattr(self.searcher, "state"):
-            state.save(self._state_file, self.searcher.state(), self.order.told, self.pending)
+            state.save(self._state_file, self.searcher.state(), self.order.told, self.pending, self._fixed)
 
     def _load_state(self) -> None:
         """Continue from a saved state instead of repeating the tells, where the searcher has one."""
         if not hasattr(self.searcher, "load") or not self._state_file.exists():
             return
-        saved, told, pending = state.load(self._state_file)
+        saved, told, pending, self._fixed = state.load(self._state_file)
         self.searcher.load(saved)
         for number in range(self.first, told):
             trial = self.run.journal.get(number)
@@ -254,6 +281,8 @@ class Stage:
                 self.folders.copied(number, original)
             if self.cache:
                 self.cache.told(trial, proposal)
+            if self.stopping is not None:
+                self.stopping.tell(trial, stream(self.run.config.seed, "stopping", number))
             self._judge(trial)
         self.order.continue_at(told, told + len(pending))
         for number, proposal in pending.items():

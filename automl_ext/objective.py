@@ -57,14 +57,22 @@ def reward(metrics: Metrics | None, objectives: Sequence[Objective], failed: flo
     return objectives[0].signed(metrics)
 
 
+def traded(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
+    """What is weighed against each other: the primary objective and all others without a limit.
+
+    One with a limit is a constraint: what keeps it is not better for keeping it by more.
+    """
+    return tuple(objective for index, objective in enumerate(objectives) if index == 0 or objective.limit is None)
+
+
 def front(points: Sequence[Metrics], objectives: Sequence[Objective]) -> list[int]:
-    """Indices of the points that no other dominates (Pareto), in the order given; equal points all stay."""
+    """Indices of the points that no other dominates (Pareto), in the order given; equal points all stay.
+
+    All of `objectives` count, whatever their limits; see `traded`.
+    """
     if not points:
         return []
+    from moocore import is_nondominated  # type: ignore[import-untyped]
+
     values = np.array([[objective.signed(point) for objective in objectives] for point in points])
-    kept = []
-    for index, value in enumerate(values):
-        dominates = (values >= value).all(axis=1) & (values > value).any(axis=1)
-        if not dominates.any():
-            kept.append(index)
-    return kept
+    return [int(index) for index in np.flatnonzero(is_nondominated(values, maximise=True, keep_weakly=True))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,37 @@ from pathlib import Path
 from typing import Any, TextIO
 
 LOG = "log.txt"
+
+
+class _Log(io.TextIOBase):
+    """A log that becomes a file with the first text: most evaluations print nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: TextIO | None = None
+
+    def opened(self) -> TextIO:
+        if self.file is None:
+            self.file = self.path.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
+        return self.file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        return self.opened().write(text) if text else 0
+
+    def flush(self) -> None:
+        if self.file is not None:
+            self.file.flush()
+
+    def fileno(self) -> int:
+        return self.opened().fileno()
+
+    def close(self) -> None:
+        super().close()  # flushes
+        if self.file is not None:
+            self.file.close()
 
 
 class Place:
@@ -28,7 +60,7 @@ class Place:
         return None if self.part is None else str(self.part)
 
     def opened(self) -> TextIO:
-        """Make the folder, without what a killed evaluation may have left, and open its log."""
+        """Make the folder, without what a killed evaluation may have left. The log is a file once something prints."""
         if self.part is not None:
             try:
                 self.part.mkdir(parents=True)
@@ -37,7 +69,7 @@ class Place:
                 self.part.mkdir()
         if self.log is None:
             return open(os.devnull, "w")
-        return self.log.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
+        return _Log(self.log)  # type: ignore[return-value]
 
     def share(self, others: Sequence[Place]) -> None:
         """Give others the same log: what a batch printed belongs to all of it."""

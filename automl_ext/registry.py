@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import gymnasium
 
-__all__ = ["ENVIRONMENTS", "SEARCHERS", "Entry", "check_options", "env_class", "make", "resolve", "searcher_class"]
+__all__ = [
+    "ENVIRONMENTS", "REWARDS", "SEARCHERS", "STOPPING", "Entry", "check_options", "env_class", "make", "resolve",
+    "reward_class", "searcher_class", "stopping_class",
+]  # fmt: skip
 
 OWN = "automl-ext"
 KINDS = ("choice", "number", "conditional")
@@ -39,6 +42,11 @@ class Entry:
 
 
 ENVIRONMENTS: Mapping[str, Entry] = {
+    "automl_ext/Architecture-v0": Entry(
+        "automl_ext.tasks.architecture.env:ArchitectureEnv",
+        "which operations a cell is made of (NAS-Bench-201, from a table)",
+        "Dong & Yang 2020, arXiv 2001.00326",
+    ),
     "automl_ext/Pruning-v0": Entry(
         "automl_ext.tasks.pruning.env:PruningEnv",
         "how many channels each layer of a network keeps",
@@ -83,11 +91,91 @@ SEARCHERS: Mapping[str, Entry] = {
         "mutate the best of a sample, the oldest dies",
         "Real et al. 2019, arXiv 1802.01548",
     ),
+    "tournament": Entry(
+        "automl_ext.evolution.tournament:Tournament",
+        "the best of a few has a child, the worst of them dies or nobody does",
+        "Real et al. 2017, arXiv 1703.01041; Liu et al. 2018, arXiv 1711.00436",
+    ),
+    "hill-climbing": Entry(
+        "automl_ext.evolution.hill_climbing:HillClimbing",
+        "rounds of children of the best, which the best of them replaces",
+        "NASH, Elsken et al. 2018, arXiv 1711.04528",
+    ),
+    "nsga2": Entry(
+        "automl_ext.evolution.nsga2:NSGA2",
+        "several objectives: parents and children compete by dominance, then by crowding",
+        "Deb et al. 2002; NSGA-Net, Lu et al. 2019, arXiv 1810.03522",
+        several=True,
+    ),
+    "reinforce": Entry(
+        "automl_ext.controllers.reinforce:Reinforce",
+        "an LSTM that decides step by step, trained with REINFORCE",
+        "Zoph & Le 2017, arXiv 1611.01578",
+    ),
+    "ppo": Entry(
+        "automl_ext.controllers.ppo:PPO",
+        "the same LSTM trained with PPO: the controller of NASNet, AutoAugment, MnasNet",
+        "Zoph et al. 2018, arXiv 1707.07012",
+    ),
+    "lemonade": Entry(
+        "automl_ext.evolution.lemonade:Lemonade",
+        "children for the gaps of the front, by the cheap objectives first",
+        "Elsken et al. 2019, arXiv 1804.09081",
+        several=True,
+    ),
     "ddpg": Entry(
         "automl_ext.controllers.ddpg:DDPG",
         "actor and critic for spaces of numbers: AMC's agent",
         "He et al. 2018, arXiv 1802.03494",
         treats=("number",),
+    ),
+    "predictor": Entry(
+        "automl_ext.controllers.predictor:Predictor",
+        "a surrogate screens mutations of the best by expected improvement",
+        "White et al. 2021, arXiv 1910.11858; Kandasamy et al. 2018, arXiv 1802.07191",
+        several=True,
+    ),
+    "q-learning": Entry(
+        "automl_ext.controllers.q_learning:QLearning",
+        "a table of Q values over the walk, epsilon falling by a schedule",
+        "MetaQNN, Baker et al. 2017, arXiv 1611.02167",
+        treats=("choice", "conditional"),
+    ),
+}
+REWARDS: Mapping[str, Entry] = {
+    "mnasnet-soft": Entry(
+        "automl_ext.rewards.product:MnasNetSoft",
+        "quality * (cost / target) ** -0.07",
+        "Tan et al. 2019, arXiv 1807.11626",
+    ),
+    "mnasnet-hard": Entry(
+        "automl_ext.rewards.product:MnasNetHard",
+        "the quality up to the target cost, a sharp penalty above it",
+        "Tan et al. 2019, arXiv 1807.11626",
+    ),
+    "rena": Entry(
+        "automl_ext.rewards.violation:Rena",
+        "quality, lowered exponentially by how far soft bounds are missed",
+        "Zhou et al. 2018, arXiv 1806.07912",
+    ),
+    "weighted-sum": Entry("automl_ext.rewards.weighted:WeightedSum", "weight * value, summed over objectives"),
+}
+
+STOPPING: Mapping[str, Entry] = {
+    "median": Entry(
+        "automl_ext.stopping.median:Median",
+        "stop what is worse than the median at the same step",
+        "Golovin et al. 2017, section 3.2.1",
+    ),
+    "extrapolation": Entry(
+        "automl_ext.stopping.extrapolation:Extrapolation",
+        "stop what an ensemble of eleven curve families expects to stay behind; needs automl-ext[curves]",
+        "Domhan, Springenberg and Hutter 2015",
+    ),
+    "curve-network": Entry(
+        "automl_ext.stopping.network:CurveNetwork",
+        "stop what a Bayesian network of other configurations' curves expects to stay behind",
+        "Klein et al. 2017",
     ),
 }
 
@@ -126,6 +214,39 @@ def check_searcher_name(name: str, where: str = "searcher.name") -> None:
         from automl_ext.mistakes import ConfigError, unknown
 
         raise ConfigError(where, unknown("searcher", name, SEARCHERS, "your own: my_module:MySearcher"))
+
+
+def reward_class(name: str, where: str = "reward.name") -> Callable[..., Any]:
+    """The class of a reward, by name or as module:Class. Raises ConfigError for no such one."""
+    from automl_ext.mistakes import ConfigError, shown
+
+    check_reward_name(name, where)
+    cls = resolve(REWARDS[name].path if name in REWARDS else name, where)
+    if not isinstance(cls, type) or not callable(getattr(cls, "over", None)):
+        raise ConfigError(where, f"{shown(name)} is no reward: it has no over(objectives)")
+    return cls
+
+
+def check_reward_name(name: str, where: str = "reward.name") -> None:
+    """ConfigError for a name that is neither registered nor module:Class."""
+    if name not in REWARDS and not _is_path(name):
+        from automl_ext.mistakes import ConfigError, unknown
+
+        raise ConfigError(where, unknown("reward", name, REWARDS, "your own: my_module:MyReward"))
+
+
+def stopping_class(name: str, where: str = "stopping.name") -> Callable[..., Any]:
+    """The class of a stopping rule, by name or as module:Class. Raises ConfigError for no such one."""
+    from automl_ext.mistakes import ConfigError, shown, unknown
+
+    if name not in STOPPING and not _is_path(name):
+        raise ConfigError(where, unknown("stopping rule", name, STOPPING, "your own: my_module:MyRule"))
+    cls = resolve(STOPPING[name].path if name in STOPPING else name, where)
+    lacking = [method for method in ("stopping", "tell", "stop") if not callable(getattr(cls, method, None))]
+    if not isinstance(cls, type) or lacking:
+        what = f"has no {' and no '.join(lacking)}" if isinstance(cls, type) else "is no class"
+        raise ConfigError(where, f"{shown(name)} is no stopping rule: it {what}")
+    return cls
 
 
 def is_finite(name: str) -> bool:

@@ -1,16 +1,12 @@
-"""Small-sample statistics for comparing runs: intervals of a mean, paired tests, Holm's correction, hypervolume."""
+"""Small-sample statistics for comparing runs: intervals of a mean, paired tests and Holm's correction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from automl_ext.objective import Objective
 from automl_ext.searcher import stream
-
-Numbers = NDArray[np.float64]
 
 FEWEST = 5
 """Below this many pairs no two-sided sign or signed-rank test can come near p = 0.05."""
@@ -60,23 +56,3 @@ def holm(values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(values) - place) * values[index]))
         adjusted[index] = running
     return adjusted
-
-
-def hypervolumes(clouds: Sequence[Numbers], objectives: Sequence[Objective]) -> list[float]:
-    """Hypervolume of each (points, objectives) cloud, all against one reference point; 0 for an empty cloud.
-
-    Every objective is scaled to [0, 1] by the best and worst value over the non-dominated points of all clouds; the
-    reference point lies at 1.1 on the worse side, so that the largest possible value is 1.1 to the power of the number
-    of objectives.
-    """
-    from moocore import filter_dominated, hypervolume  # type: ignore[import-untyped]
-
-    signs = np.array([-1.0 if objective.goal == "max" else 1.0 for objective in objectives])
-    fronts = [np.asarray(filter_dominated(cloud * signs)) if len(cloud) else cloud for cloud in clouds]
-    whole = np.concatenate([front for front in fronts if len(front)] or [np.zeros((0, len(objectives)))])
-    if not len(whole):
-        return [0.0] * len(clouds)
-    best, worst = whole.min(axis=0), whole.max(axis=0)
-    span = np.where(worst > best, worst - best, 1.0)
-    reference = np.full(len(objectives), 1.1)
-    return [float(hypervolume((front - best) / span, ref=reference)) if len(front) else 0.0 for front in fronts]

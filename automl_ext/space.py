@@ -177,7 +177,10 @@ class Space:
         return self.build(express)
 
     def to_vector(self, candidate: Mapping[str, Value]) -> NDArray[np.float64]:
-        """(dim,) in [0, 1], also of a partial candidate: one-hot choices, numbers by position, silent numbers 0.5."""
+        """(dim,) in [0, 1], also of a partial candidate: one-hot choices, numbers by position, silent numbers 0.5.
+
+        Raises SpaceError for a value that is no option.
+        """
         vector = np.zeros(self.dim)
         active = self._active(candidate)
         for path, (offset, slot) in self._places.items():
@@ -187,7 +190,10 @@ class Space:
                 continue
             decision = active.get(path, slot.decisions[0])
             if isinstance(decision, Choice):
-                vector[offset + position(slot.options, candidate[path])] = 1.0
+                place = position(slot.options, candidate[path])
+                if place < 0:
+                    raise SpaceError(f"{path}: {candidate[path]!r} is not legal; legal: {decision.legal}")
+                vector[offset + place] = 1.0
             else:
                 vector[offset + slot.width - 1] = decision.to_unit(candidate[path])
         return vector

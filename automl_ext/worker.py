@@ -25,6 +25,7 @@ from automl_ext.executors import ExecutorError
 from automl_ext.halt import Interrupted
 from automl_ext.objective import Metrics
 from automl_ext.place import Place
+from automl_ext.registry import stopping_class
 from automl_ext.searcher import Failure
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -99,14 +100,17 @@ def one_thread() -> None:
 
 
 class _Curve:
-    """report(step, value): records the learning curve and says when to stop."""
+    """report(step, value): records the learning curve and says when to stop.
+
+    stopping: {"rule": name} and what that rule's function `stop` needs; only that rule's module is imported.
+    """
 
     def __init__(self, stopping: Mapping[str, Any] | None) -> None:
         self.points: list[list[float]] = []
         self.told = False
         self.broken: Failure | None = None
-        self._bounds = sorted(stopping["bounds"]) if stopping else []
-        self._sign = -1.0 if stopping and stopping["goal"] == "min" else 1.0
+        self._stopping = stopping
+        self._stop = stopping_class(stopping["rule"]).stop if stopping else None  # type: ignore[attr-defined]
 
     def report(self, step: float, value: float) -> bool:
         """Add a point; whether to stop now. FloatingPointError, and a failed evaluation, for what is not finite."""
@@ -115,8 +119,7 @@ class _Curve:
             self.broken = Failure("non-finite", f"reported {value} at step {step:g}")
             raise FloatingPointError(self.broken.message)
         self.points.append([step, value])
-        passed = [bound for at, bound in self._bounds if at <= step]
-        self.told = self.told or bool(passed and self._sign * value < self._sign * passed[-1])
+        self.told = self.told or (self._stop is not None and self._stop(self._stopping, self.points))
         return self.told
 
 

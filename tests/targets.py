@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from automl_ext import Choice, Failure, Integer, Objective, Proposal, Real, SearchEnv, Space
+from automl_ext import Choice, Failure, Integer, Objective, Proposal, Real, SearchEnv, Space, Trial
 from automl_ext.decisions import Decision
 
 ID = "targets:tests_targets/{}-v0"
@@ -294,6 +294,25 @@ class Curved(SearchEnv):
 
 
 @register
+class Rising(SearchEnv):
+    """Twelve steps of a saturating curve towards `end`, noise of the seed on it; as a falling loss where `falls`."""
+
+    def __init__(self, falls: bool = False):
+        self.space = Space(Real("end", 0.2, 0.9), Real("rate", 0.2, 1.0))
+        self.objectives = (Objective("loss", "min") if falls else Objective("score"),)
+        self.falls = falls
+
+    def evaluate(self, job, report):
+        noise = np.random.default_rng(job.seed).normal(0, 0.002, 13)
+        for step in range(1, 13):
+            value = job.candidate["end"] * (1 - np.exp(-job.candidate["rate"] * step)) + noise[step]
+            value = float(5 - 4 * value if self.falls else value)
+            if report(step, value):
+                break
+        return {self.objectives[0].name: value, "steps": float(step)}
+
+
+@register
 class Environment(Cheap):
     """Measures the worker that it runs in; with torch if asked."""
 
@@ -401,3 +420,53 @@ def digits() -> list:
         labels = torch.tensor(data.target, dtype=torch.int64)
         _DIGITS.extend([images[:1200], labels[:1200], images[1200:], labels[1200:]])
     return _DIGITS
+
+
+def reported(number, values, *, steps=None, budget=None, metrics=None, origin="evaluated", candidate=None):
+    """A told trial with the curve `values`."""
+    curve = tuple(zip(steps or range(1, len(values) + 1), values, strict=True))
+    metrics = {"score": values[-1]} if metrics is None else metrics
+    return Trial(number, "search", candidate or {}, {}, budget, 0, None, metrics or None, curve, origin=origin)
+
+
+class Impatient:
+    """A stopping rule: stop at point `patience`, whatever the curve."""
+
+    def __init__(self, target, rng, *, patience: int = 3):
+        self.patience = patience
+
+    def stopping(self, proposal, seed):
+        return {"patience": self.patience}
+
+    def tell(self, trial, rng): ...
+
+    @staticmethod
+    def stop(stopping, points):
+        return len(points) >= stopping["patience"]
+
+
+class Refusing(Impatient):
+    """A stopping rule that cannot treat any target."""
+
+    def __init__(self, target, rng):
+        raise ValueError("not today")
+
+
+class Wanderer:
+    """Steps away from the last trial told, and saves its state."""
+
+    def __init__(self, target, rng):
+        self.target, self.place = target, np.full(2, 0.5)
+
+    def ask(self, number, pending, rng):
+        away = np.clip(self.place + rng.normal(0, 0.3, 2), 0.0, 1.0)
+        return Proposal(self.target.space.from_vector(away))
+
+    def tell(self, trial, rng):
+        self.place = 0.5 * self.place + 0.5 * self.target.space.to_vector(trial.candidate)
+
+    def state(self):
+        return {"place": self.place}, {}
+
+    def load(self, state):
+        self.place = state[0]["place"]

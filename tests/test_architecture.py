@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "automl_ext").rglob("*.py"))
 TASKS = sorted((ROOT / "tasks").rglob("*.py"))
-SEARCHERS = ("baselines", "evolution", "controllers")
+SEARCHERS = ("baselines", "evolution", "controllers", "stopping")
 MAY_IMPORT = {"searcher", "space", "decisions", "objective", "refusal", "evolution"}
 UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "np.random.seed", "random.seed"}

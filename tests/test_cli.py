@@ -301,8 +301,16 @@ def test_list(say):
     assert all(name in out for name in ("automl_ext/Pruning-v0", "ddpg", "fashion-mnist", "my_module:MySearcher"))
     known = json.loads(say("list", "--json")[1])
     assert set(known) == {"environments", "searchers", "datasets"}
-    assert {row["distribution"] for row in known["searchers"]} == {"automl-ext"}
+    assert {row["distribution"] for row in known["searchers"]} <= {"automl-ext", "optuna"}
     assert list(json.loads(say("list", "--datasets", "--json")[1])) == ["datasets"]
+
+
+def test_list_shows_what_each_searcher_treats(say):
+    lines = {line.split()[0]: line.split() for line in say("list", "--searchers")[1].splitlines() if line.strip()}
+    head = "searchers from choice number conditional several objectives budgets what"
+    assert lines["searchers"] == head.split()
+    assert lines["random"][2:7] == ["yes", "yes", "yes", "yes", "-"]
+    assert lines["ddpg"][2:7] == ["-", "yes", "-", "-", "-"]
 
 
 def test_check_a_target(valley, say):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
-from automl_ext.compare import compare, draw, pair_table, table
+from automl_ext.compare import compare, draw, pair_table, point, table
 from automl_ext.config import Config
 from automl_ext.journal import encode
 from automl_ext.objective import Objective
+from automl_ext.report.attainment import outline
 from automl_ext.run import Run
 from automl_ext.searcher import Failure, Trial
 
@@ -162,10 +164,10 @@ def test_errors_name_what_is_there(tmp_path):
 
 
 def test_several_objectives_have_a_hypervolume(tmp_path):
-    two = (Objective("accuracy"), Objective("macs_m", "min", limit=9.0))
+    two = (Objective("accuracy"), Objective("macs_m", "min"), Objective("size", "min", limit=9.0))
 
     def cloud(*points):
-        return [trial(i, {"accuracy": x, "macs_m": y}) for i, (x, y) in enumerate(points)]
+        return [trial(i, {"accuracy": x, "macs_m": y, "size": y}) for i, (x, y) in enumerate(points)]
 
     runs = [
         make_run(
@@ -174,12 +176,92 @@ def test_several_objectives_have_a_hypervolume(tmp_path):
         for seed in range(2)
     ]
     found = compare(runs, "hypervolume")
-    both, point = 1.1 * 0.1 + 0.1 * 1.1 - 0.1 * 0.1, 1.1 * 0.1
+    both, point = (1.1 * 0.1 + 0.1 * 1.1 - 0.1 * 0.1) / 1.21, 1.1 * 0.1 / 1.21
     assert [row["median"] for row in found.rows] == pytest.approx([both, point])
     assert found.pairs[0]["wins"] == 2
     by_default = compare(runs)
     assert by_default.metric == "accuracy" and by_default.rows[0]["hypervolume"] == pytest.approx(both)
-    assert table(by_default)[0][-1] == "hypervolume"
+    assert table(by_default)[0][-2:] == ["hypervolume", "95 % interval of its mean"]
+
+
+TRADED = (Objective("accuracy"), Objective("latency_ms", "min"))
+
+
+def cloud_runs(folder, name, shift, seeds=6, objectives=TRADED, **config):
+    """Runs with five points on a front each, all `shift` better in accuracy from group to group."""
+    return [
+        make_run(
+            folder,
+            [trial(i, {"accuracy": 0.5 + i / 10 + shift + seed / 1000, "latency_ms": 1.0 + i}) for i in range(5)],
+            seed,
+            objectives,
+            name=name,
+            **config,
+        )
+        for seed in range(seeds)
+    ]
+
+
+def test_groups_with_several_traded_objectives_are_also_tested_by_hypervolume(tmp_path):
+    found = compare([*cloud_runs(tmp_path, "good", 0.05), *cloud_runs(tmp_path, "poor", 0.0)])
+    assert found.metric == "accuracy"
+    (pair,) = found.volume_pairs
+    assert (pair["left"], pair["right"], pair["wins"], pair["pairs"]) == ("good", "poor", 6, 6)
+    assert pair["signed_rank_holm"] == pytest.approx(2 / 64)
+    good, poor = found.rows
+    assert good["hypervolume"] > poor["hypervolume"] and good["hypervolume_interval"][0] < good["hypervolume"]
+    headings, lines = pair_table(found, volumes=True)
+    assert "median difference of hypervolume" in headings and len(lines) == 1
+    assert found.reference["latency_ms"] == pytest.approx(5.4) and "latency 5.40 ms" in found.notes[-1]
+    assert json.loads(json.dumps(found.to_json()))["reference"] == found.reference
+    assert compare(cloud_runs(tmp_path, "alone", 0.0, 2), "hypervolume").volume_pairs == []
+
+
+def test_a_reference_point_of_ones_own_is_the_same_in_every_comparison(tmp_path):
+    own = {"accuracy": 0.4, "latency_ms": 10.0}
+    poor = cloud_runs(tmp_path, "poor", 0.0, 2)
+    assert compare(poor, "hypervolume", own).reference == own
+    assert point(["accuracy=0.4", "latency_ms=1e1"]) == own
+    with pytest.raises(ValueError, match="latency_ms is missing"):
+        compare(poor, None, {"accuracy": 0.4})
+    with pytest.raises(ValueError, match="needs runs with the same traded objectives"):
+        compare([make_run(tmp_path, search_trials([0.5]))], None, own)
+    for wrong in ("accuracy", "accuracy=high", "=", "accuracy=nan"):
+        with pytest.raises(ValueError, match="NAME=NUMBER, not"):
+            point([wrong])
+
+
+def test_a_rewarded_search_is_compared_with_one_that_trades_by_their_fronts(tmp_path):
+    """Their primary objectives differ, their target's objectives do not."""
+    traded, weighed = cloud_runs(tmp_path, "traded", 0.0, 2), []
+    for seed, target in enumerate((2.0, 3.0)):
+        reward = {"name": "mnasnet-soft", "cost": "latency_ms", "target": target}
+        trials = [trial(i, {"accuracy": 0.6, "latency_ms": 3.0 - i, "reward": float(i)}) for i in range(2)]
+        run = make_run(tmp_path, trials, seed, (Objective("reward"),), name="weighed", reward=reward)
+        run.describe(target_objectives=[vars(objective) for objective in TRADED])
+        weighed.append(run)
+    found = compare([*traded, *weighed])
+    assert (found.metric, found.stage, found.goal) == ("hypervolume", "search", "max")
+    assert [row["seeds"] for row in found.rows] == [2, 1, 1]
+    assert any("Different rewards" in note for note in compare(weighed, "reward").notes)
+    assert not any("Different rewards" in note for note in found.notes)
+
+
+def test_fronts_are_drawn_beside_the_curves(tmp_path):
+    runs = [*cloud_runs(tmp_path, "good", 0.05), *cloud_runs(tmp_path, "poor", 0.0, 1)]
+    svg = draw(compare(runs), tmp_path / "a.svg").read_text()
+    assert "Fronts: attained by half of the runs" in svg and "latency (ms), lower is better" in svg
+    assert "best accuracy (%) so far" in svg
+    assert "hypervolume so far" in draw(compare(runs, "hypervolume"), tmp_path / "b.svg").read_text()
+    three = (*TRADED, Objective("size", "min"))
+    bare = draw(compare(cloud_runs(tmp_path, "three", 0.0, 2, three[:1])), tmp_path / "c.svg").read_text()
+    assert "Fronts:" not in bare
+
+
+def test_an_outline_goes_around_what_is_attained():
+    corners, edge = np.array([[1.0, 3.0], [2.0, 1.0]]), np.array([5.0, 6.0])
+    assert outline(corners, edge).tolist() == [[1, 6], [1, 3], [2, 3], [2, 1], [5, 1]]
+    assert outline(corners[:0], edge).tolist() == [[5.0, 6.0]]
 
 
 def test_tables_json_and_curves(tmp_path):

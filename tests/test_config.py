@@ -114,8 +114,15 @@ def test_configs_do_not_change():
         ({"baselines": ["random", "random"]}, "config:baselines.1: random stands twice"),
         ({"searcher": {"nam": "random"}}, "config:searcher.nam: unknown key 'nam'; did you mean 'name'?"),
         ({"searcher": "rndom"}, "config:searcher.name: unknown searcher 'rndom'; did you mean 'random'? (legal: asha"),
+        ({"stopping": "medain"}, "config:stopping.name: unknown stopping rule 'medain'; did you mean 'median'?"),
+        ({"stopping": {"nam": "median"}}, "config:stopping.nam: unknown key 'nam'; did you mean 'name'?"),
+        ({"stopping": {"name": "median", "warm": 1}}, "config:stopping.warm: unknown key 'warm'; did you mean"),
+        ({"stopping": {"name": "extrapolation", "delta": 2}}, "config:stopping.delta: must be a number above 0 and"),
+        ({"stopping": "config.nowhere:Rule"}, "config:stopping.name: no module config"),
+        ({"stopping": "json:loads"}, "config:stopping.name: 'json:loads' is no stopping rule: it is no class"),
+        ({"stopping": "json:JSONDecoder"}, "is no stopping rule: it has no stopping and no tell and no stop"),
         ({"env": "automl_ext/Prune-v0"}, "did you mean 'automl_ext/Pruning-v0'?"),
-        ({"env": "nowhere/X-v0"}, "env.id: unknown environment 'nowhere/X-v0' (legal: automl_ext/Pruning-v0; your"),
+        ({"env": "nowhere/X-v0"}, "env.id: unknown environment 'nowhere/X-v0' (legal: automl_ext/Architecture-v0,"),
         ({"env": "CartPole-v1"}, "config:env.id: 'CartPole-v1' is no target: CartPoleEnv is no subclass"),
         ({"env": {"id": "config/Bowl-v0", "dept": 1}}, "config:env.dept: unknown key 'dept'; did you mean 'depth'?"),
         ({"env": {"id": "config/Bowl-v0", "layers": 2.0}}, "config:env.layers: must be a whole number, not 2.0"),
@@ -255,6 +262,22 @@ def test_what_a_resumed_run_may_change():
         {"env": {"id": "config/Bowl-v0", "depth": 2}, "searcher": "local", "trials": 5, "seed": 1, "timeout": 5}
     )
     assert changed(old, new) == ["name", "env.depth", "searcher.name", "searcher.bins", "seed", "timeout"]
+
+
+def test_a_resumed_run_may_not_change_how_it_stops():
+    old = Config.from_dict({**MINIMAL, "stopping": "median"})
+    assert changed(old, Config.from_dict({**MINIMAL, "stopping": {"name": "median", "warmup": 3}})) == [
+        "stopping.warmup"
+    ]
+    assert changed(old, Config.from_dict({**MINIMAL, "stopping": {"name": "median", "warmup": 1}})) == []
+    assert changed(old, Config.from_dict(MINIMAL)) == ["stopping"] == changed(Config.from_dict(MINIMAL), old)
+
+
+def test_a_stopping_rule_is_set_by_an_override_and_reads_back_equal(tmp_path):
+    config = checked(load(written(tmp_path, RICH), ["stopping=median", "stopping.warmup=3"]))
+    assert config.to_dict()["stopping"] == {"name": "median", "startup": 5, "warmup": 3}
+    assert load(written(tmp_path, config.to_yaml(), "b.yaml")).stopping == config.stopping
+    assert checked(Config.from_dict({**MINIMAL, "stopping": None})).stopping is None
 
 
 def test_defaults_written_out_are_no_change():

@@ -225,3 +225,13 @@ def test_no_constructor_no_options():
 
     assert check_options(Bare, {}, "env") == {}
     assert "unknown key 'x' (legal: none)" in refused(check_options, Bare, {"x": 1}, "env")
+
+
+@pytest.mark.parametrize("start", ["", "import automl_ext.env; "])
+def test_gymnasium_makes_our_environments_by_itself(start, tmp_path):
+    file = tmp_path / "cells.csv"
+    file.write_text("code,value\n000000,1\n")
+    id = "automl_ext/Architecture-v0" if start else "automl_ext.env:automl_ext/Architecture-v0"
+    code = f"{start}import gymnasium; gymnasium.make({id!r}, table={str(file)!r}, metric='value').reset(seed=0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

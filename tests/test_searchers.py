@@ -8,16 +8,35 @@ from automl_ext.registry import SEARCHERS, searcher_class
 from automl_ext.testing import check_searcher
 from automl_ext.testing.learning import check_learns
 
-BASELINES = {"random", "grid", "asha", "hyperband", "successive-halving"}
+BASELINES = {"asha", "grid", "hyperband", "random", "successive-halving"}
 SMALL = {
-    "asha": {"max_budget": 9.0},
     "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
-    "hyperband": {"max_budget": 9.0},
+    "nsga2": {"population": 4, "explore": 10},
     "optuna": {"options": {"n_startup_trials": 5}},
     "regularized-evolution": {"population": 8, "sample": 3},
+    "reinforce": {"hidden": 8},
+    "ppo": {"hidden": 8, "batch": 4, "epochs": 2},
+    "hill-climbing": {"neighbours": 4, "starts": 3},
+    "tournament": {"population": 5},
+    "asha": {"max_budget": 9.0},
+    "hyperband": {"max_budget": 9.0},
     "successive-halving": {"max_budget": 9.0},
+    "q-learning": {"epsilons": [[1.0, 6], [0.5, 3], [0.1, 3]], "batch": 16},
+    "predictor": {"start": 5, "candidates": 6, "rounds": 1, "memory": 12},
+    "lemonade": {"starts": 3, "accepted": 2, "proposed": 4, "cheap": ("score",)},
 }
-HEAVY = {"ddpg", "optuna"}
+HEAVY = {
+    "ddpg",
+    "hill-climbing",
+    "lemonade",
+    "nsga2",
+    "optuna",
+    "ppo",
+    "predictor",
+    "q-learning",
+    "reinforce",
+    "tournament",
+}
 
 
 @pytest.mark.slow
@@ -27,8 +46,7 @@ def test_every_searcher_keeps_the_contract(name):
     check_searcher(searcher_class(name), options=SMALL.get(name), learns=False, trials=16 if name in HEAVY else 30)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in HEAVY)) for n in SEARCHERS if n not in BASELINES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in BASELINES])
 def test_every_searcher_that_learns_beats_random(name):
     check_learns(searcher_class(name), {}, 150)

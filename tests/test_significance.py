@@ -1,4 +1,4 @@
-"""Paired tests against closed forms and SciPy, Holm against its definition, hypervolume against areas."""
+"""Paired tests against closed forms and SciPy, Holm against its definition."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
-from automl_ext.objective import Objective
-from automl_ext.significance import bootstrap_interval, holm, hypervolumes, sign_test, signed_rank_test
+from automl_ext.significance import bootstrap_interval, holm, sign_test, signed_rank_test
 
 small = st.lists(st.integers(-20, 20).map(float), max_size=12)
 
@@ -65,13 +64,3 @@ def test_bootstrap_interval_repeats_and_covers():
         np.mean(values) + half, abs=0.1
     )
     assert bootstrap_interval([1.0]) is None and bootstrap_interval([2.0, 2.0]) == (2.0, 2.0)
-
-
-def test_hypervolume_is_an_area():
-    objectives = (Objective("good"), Objective("cost", "min"))
-    wide = np.array([[10.0, 4.0], [0.0, 0.0], [0.0, 3.0]])
-    point = np.array([[10.0, 4.0]])
-    ours, theirs, none = hypervolumes([wide, point, np.zeros((0, 2))], objectives)
-    assert theirs == pytest.approx(1.1 * 0.1)
-    assert ours == pytest.approx(1.1 * 0.1 + 0.1 * 1.1 - 0.1 * 0.1)
-    assert none == 0.0 and hypervolumes([np.zeros((0, 2))], objectives) == [0.0]

@@ -195,3 +195,9 @@ def test_the_grid_has_every_candidate_once():
 def test_two_decisions_of_one_name_are_refused():
     with pytest.raises(SpaceError, match="a: two decisions"):
         Space(Choice("a", [1]), Integer("a", 0, 1))
+
+
+def test_a_vector_of_a_value_outside_the_space_is_refused():
+    space = Space(Choice("a", ["x", "y"]), Choice("b", ["z", "w"]))
+    with pytest.raises(SpaceError, match=r"^b: 'q' is not legal; legal: one of 'z', 'w'"):
+        space.to_vector({"a": "x", "b": "q"})

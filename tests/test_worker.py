@@ -140,7 +140,8 @@ def curved(value, stopping=None, broken=False):
     ],
 )
 def test_a_curve_worse_than_its_bound_is_stopped(goal, value, bounds, steps):
-    outcome = curved(value, {"bounds": bounds, "goal": goal})
+    stopping = {"rule": "median", "bounds": bounds, "goal": goal, "last": 9, "warmup": 0}
+    outcome = curved(value, stopping)
     assert outcome["metrics"] == {"score": value, "steps": steps}
     assert outcome["curve"] == [[step, value] for step in range(1, steps + 1)]
     assert outcome["stopped"] is (steps < 9)

@@ -221,5 +221,5 @@ def _flat(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
     for name, value in list(manifest.items())[:100]:
         if isinstance(value, Mapping) and not prefix:
             yield from _flat(value, f"{name}: ")
-        elif name not in ("objectives", "created_s") and value is not None:
+        elif name not in ("objectives", "target_objectives", "created_s") and value is not None:
             yield prefix + str(name), value if isinstance(value, str) else json.dumps(value)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_ext.objective import Metrics, Objective, rank
+from automl_ext.objective import Metrics, Objective, rank, traded
 from automl_ext.searcher import Trial, stream
 
 if TYPE_CHECKING:
@@ -45,12 +45,14 @@ class Story:
     """What one journal says. `values`: search metrics by name, NaN where a trial has none; `numbers` beside them.
 
     finals: trials of final stages, of the last one only once it began. tests: trials of the test stage.
+    target: the target's own objectives, which a reward stands for in `objectives`.
     sample: (candidate, primary objective) of at most 2,000 of the `whole` search trials (with metrics, not stopped
     early), drawn without bias. missed: search trials that miss a limit.
     """
 
     objectives: tuple[Objective, ...]
     planned: int | None = None
+    target: tuple[Objective, ...] = ()
     numbers: array[float] = field(default_factory=lambda: array("d"))
     values: dict[str, array[float]] = field(default_factory=dict)
     feasible: array[int] = field(default_factory=lambda: array("b"))
@@ -85,6 +87,27 @@ class Story:
         """(searched,) one search metric in number order, NaN where there is none."""
         order = np.argsort(np.asarray(self.numbers), kind="stable")
         return np.asarray(self.values[name])[order]
+
+    @property
+    def traded(self) -> tuple[Objective, ...]:
+        """The objectives whose front there is to see, a reward's own included; one alone has none."""
+        return traded(self.target or self.objectives) if self.objectives else ()
+
+    def costs(self) -> Numbers:
+        """(searched, k) the traded objectives in number order, smaller is better; NaN where a limit is missed."""
+        names = [objective.name for objective in self.traded]
+        if any(name not in self.values for name in names):
+            return np.full((self.searched, len(names)), np.nan)
+        signs = [1.0 if objective.goal == "min" else -1.0 for objective in self.traded]
+        order = np.argsort(np.asarray(self.numbers), kind="stable")
+        rows = np.column_stack([sign * self.column(name) for sign, name in zip(signs, names, strict=True)])
+        rows[np.asarray(self.feasible)[order] != 1] = np.nan
+        return rows
+
+    def cloud(self) -> Numbers:
+        """(n, k) the rows of `costs` that are there."""
+        rows = self.costs()
+        return np.asarray(rows[np.isfinite(rows).all(axis=1)])
 
     def best_so_far(self) -> Numbers:
         """(searched,) the best primary objective after 1, 2, ... trials; NaN before the first that keeps all limits."""
@@ -167,20 +190,25 @@ class Story:
 
 def read(run: Run) -> Story:
     """The story of a run, in one pass over its journal."""
-    return tell(run.trials(), objectives(run), run.config.trials)
+    return tell(run.trials(), objectives(run), run.config.trials, objectives(run, "target_objectives"))
 
 
-def tell(trials: Iterable[Trial], objectives: tuple[Objective, ...], planned: int | None = None) -> Story:
+def tell(
+    trials: Iterable[Trial],
+    objectives: tuple[Objective, ...],
+    planned: int | None = None,
+    target: tuple[Objective, ...] = (),
+) -> Story:
     """The story of `trials`, which are read one by one."""
-    story, draw = Story(objectives, planned), stream(0, "report sample")
+    story, draw = Story(objectives, planned, target), stream(0, "report sample")
     for trial in trials:
         story.add(trial, draw)
     return story
 
 
-def objectives(run: Run) -> tuple[Objective, ...]:
+def objectives(run: Run, key: str = "objectives") -> tuple[Objective, ...]:
     """The objectives in the manifest, () where the run did not come that far."""
-    rows = run.manifest.get("objectives") or []
+    rows = run.manifest.get(key) or []
     return tuple(Objective(row["name"], row["goal"], row.get("limit"), bool(row.get("measured"))) for row in rows)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from automl_ext import state
+from automl_ext.objective import Metrics, Objective
 from automl_ext.searcher import Proposal, Searcher, Trial, stream
 from automl_ext.space import Candidate, Space
 from automl_ext.testing.fingerprint import fingerprint, global_state
@@ -22,6 +23,8 @@ from automl_ext.testing.simulate import simulate
 from automl_ext.worker import one_thread
 
 Factory = Callable[..., Searcher]
+COST = Objective("cost", "min")
+"""The second objective, where a searcher weighs several."""
 
 
 def check_searcher(
@@ -34,7 +37,8 @@ def check_searcher(
 ) -> None:
     """Raise AssertionError at the first rule that a searcher breaks, with one line that says which.
 
-    A searcher may refuse a kind of space when it is built, with a ValueError that names the decision.
+    A searcher may refuse a kind of space when it is built, with a ValueError that names the decision, and a second
+    objective, with one that names it.
 
     factory: its class, called as factory(target, rng, **options). learns: False exempts from beating random (a grid).
     trials: length of the contract searches. planted: length of the searches against random.
@@ -43,9 +47,13 @@ def check_searcher(
     options = dict(options or {})
     treated = {name: space for name, space in spaces().items() if takes(factory, options, name, space)}
     assert treated, "the searcher refuses every kind of space"
+    first, small = next(iter(treated.items()))
+    several = weighs_several(factory, options, small)
     for name, space in treated.items():
         for parallel in (1, 8):
             _check_case(_Case(factory, options, space, trials, parallel, f"{name} space, parallel {parallel}"))
+    if several:
+        _check_case(_Case(factory, options, small, trials, 8, f"{first} space, two objectives", (COST,)))
     if learns:
         check_learns(factory, options, planted)
 
@@ -63,6 +71,17 @@ def takes(factory: Factory, options: Mapping[str, Any], name: str, space: Space)
     return True
 
 
+def weighs_several(factory: Factory, options: Mapping[str, Any], space: Space) -> bool:
+    """Whether the searcher can be built for two objectives. AssertionError for a refusal that does not name them."""
+    with rule("two objectives: it cannot be built"):
+        try:
+            factory(target_of(space, COST), stream(0, "build"), **options)
+        except ValueError as error:
+            assert COST.name in str(error), f"two objectives: the refusal does not name the second: {error}"
+            return False
+    return True
+
+
 @dataclass(frozen=True)
 class _Case:
     factory: Factory
@@ -71,21 +90,33 @@ class _Case:
     trials: int
     parallel: int
     where: str
+    others: tuple[Objective, ...] = ()
 
     def build(self) -> Searcher:
-        return self.factory(target_of(self.space), stream(0, "build"), **self.options)
+        return self.factory(target_of(self.space, *self.others), stream(0, "build"), **self.options)
+
+    @property
+    def evaluate(self) -> Callable[[Candidate], Metrics]:
+        """Every objective has an optimum of its own."""
+        score = planted_score(self.space, 1)
+        costs = {objective.name: planted_score(self.space, 2 + i) for i, objective in enumerate(self.others)}
+        return lambda candidate: {
+            "score": score(candidate),
+            **{name: -cost(candidate) for name, cost in costs.items()},
+        }
 
     def play(
         self,
         what: str,
-        evaluate: Callable[[Candidate], float | None] | None = None,
+        evaluate: Callable[[Candidate], Metrics | None] | None = None,
         searcher: Searcher | None = None,
         **how: Any,
     ) -> list[Trial]:
         """The trials of one search. AssertionError for whatever the searcher raises, and a candidate out of space."""
         with rule(f"{self.where}: {what}"):
-            evaluate = evaluate or planted_score(self.space, 1)
-            return simulate(searcher or self.build(), evaluate, self.trials, parallel=self.parallel, **how)
+            return simulate(
+                searcher or self.build(), evaluate or self.evaluate, self.trials, parallel=self.parallel, **how
+            )
 
 
 def _check_case(case: _Case) -> None:
@@ -175,7 +206,7 @@ def _check_state(case: _Case, whole: list[Trial]) -> None:
 
         case.play("saving its state", watch=save)
         for file in files:
-            saved, told, pending = state.load(file)
+            saved, told, pending, _ = state.load(file)
             searcher: Any = case.build()
             with rule(f"{case.where}: load after {told} trials"):
                 searcher.load(saved)
@@ -184,8 +215,8 @@ def _check_state(case: _Case, whole: list[Trial]) -> None:
 
 
 def _check_failures(case: _Case) -> None:
-    score, watch = planted_score(case.space, 1), _Watch(case)
-    case.play("some trials fail", lambda c: None if hash_of(c) % 3 == 0 else score(c), watch=watch)
+    evaluate, watch = case.evaluate, _Watch(case)
+    case.play("some trials fail", lambda c: None if hash_of(c) % 3 == 0 else evaluate(c), watch=watch)
     assert case.play("every trial fails", lambda candidate: None, watch=_Watch(case)), (
         f"{case.where}: nothing is asked when every trial fails"
     )

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from automl_ext.objective import Metrics
 from automl_ext.order import Order
 from automl_ext.searcher import Failure, Proposal, Searcher, Trial, stream
 from automl_ext.space import Candidate
 
-Evaluate = Callable[[Candidate], float | None]
-"""The value to report, or None for a failed evaluation."""
+Evaluate = Callable[[Candidate], float | Metrics | None]
+"""The value to report, or all metrics, or None for a failed evaluation."""
 Watch = Callable[[str, Searcher, int, dict[int, Proposal]], None]
 """(event, searcher, number, pending): before each "ask", after each "finish" and each "tell"."""
 
@@ -84,6 +85,6 @@ def _finished(number: int, proposal: Proposal, known: Trial | None, evaluate: Ev
         budget=proposal.budget,
         seed=number,
         parent=proposal.parent,
-        metrics=None if value is None else {metric: value},
+        metrics=value if value is None or isinstance(value, Mapping) else {metric: value},
         error=Failure("exception", "planted failure") if value is None else None,
     )

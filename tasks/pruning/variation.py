@@ -52,5 +52,5 @@ class ExchangeVariation:
         return self._generic.crossover(left, right, rng)
 
     def twins(self, genes: Genes, rng: np.random.Generator) -> dict[str, Any]:
-        """Two children of one parent's genes, as the generic variation makes them."""
+        """Other genes that express the same candidate, as the generic variation makes them."""
         return self._generic.twins(genes, rng)

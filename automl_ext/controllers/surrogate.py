@@ -1,0 +1,141 @@
+"""An exact Gaussian process, small and quick: what a search believes about candidates that it has not tried.
+
+C. E. Rasmussen, C. K. I. Williams, "Gaussian Processes for Machine Learning", 2006 (chapters 2, 4, 5).
+
+The kernel is one scale times a stationary function of q = sum_j w_j (x_j - x'_j)^2 over the features. Every feature has
+a weight of its own (automatic relevance), and all share one: log w_j = log(common) + own_j, where a normal prior draws
+the own parts to 0. On one-hot choices and counts q is a weighted Hamming distance. Hyperparameters are the mode of
+their posterior, by L-BFGS with exact gradients, started at the last ones; the kernel's scale has a closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+Floats = NDArray[np.float64]
+NOISE = (1e-4, 1.0)
+"""Smallest and largest variance of the noise, as a share of the kernel's scale."""
+
+
+def squared(left: Floats, right: Floats) -> Floats:
+    """(n, m) squared distances between the rows of `left` (n, d) and `right` (m, d)."""
+    product = left @ right.T
+    return np.asarray(np.maximum((left**2).sum(1)[:, None] + (right**2).sum(1)[None, :] - 2 * product, 0.0))
+
+
+def kernel(q: Floats) -> tuple[Floats, Floats]:
+    """exp(-q / 2) of weighted squared distances q, and its derivative by q."""
+    value = np.exp(-0.5 * q)
+    return value, -0.5 * value
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """Logarithms. common: of all weights. own: (d,) of each feature's. noise: its variance as a share of the scale."""
+
+    common: float
+    own: Floats
+    noise: float
+
+    def flat(self) -> Floats:
+        return np.array([self.common, self.noise, *self.own])
+
+    @staticmethod
+    def of(flat: Floats) -> Hyper:
+        return Hyper(float(flat[0]), np.array(flat[2:]), float(flat[1]))
+
+    def weights(self) -> Floats:
+        return np.exp(self.common + self.own)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Normal priors of the logarithms: (mean, deviation) of common and noise, deviation of each own around 0."""
+
+    common: tuple[float, float]
+    noise: tuple[float, float] = (-3.0, 2.0)
+    own: float = 0.3
+
+    @staticmethod
+    def of(features: Floats, own: float) -> Prior:
+        """Centred where the mean squared distance of two rows of `features` (n, d) is 1."""
+        spread = 2.0 * float(features.var(axis=0).sum())
+        return Prior((-float(np.log(max(spread, 1e-9))), 1.0), own=own)
+
+    def start(self, size: int) -> Hyper:
+        return Hyper(self.common[0], np.zeros(size), self.noise[0])
+
+    def loss(self, flat: Floats) -> tuple[float, Floats]:
+        """Minus the log density, up to a constant, and its gradient."""
+        mean = np.array([self.common[0], self.noise[0], *np.zeros(len(flat) - 2)])
+        width = np.array([self.common[1], self.noise[1], *np.full(len(flat) - 2, self.own)])
+        z = (flat - mean) / width
+        return 0.5 * float(z @ z), z / width
+
+
+class GaussianProcess:
+    """Fitted to features x (n, d) and values y (n,) of mean about 0; immutable."""
+
+    def __init__(self, x: Floats, y: Floats, hyper: Hyper) -> None:
+        self.hyper = hyper
+        self.root = np.sqrt(hyper.weights())
+        self.x = x * self.root
+        covariance = kernel(squared(self.x, self.x))[0]
+        covariance[np.diag_indices(len(x))] += np.exp(hyper.noise)
+        self.lower = cholesky(covariance, lower=True, check_finite=False)
+        self.alpha = cho_solve((self.lower, True), y, check_finite=False)
+        self.scale = max(float(y @ self.alpha) / max(len(y), 1), 1e-6)
+
+    def predict(self, x: Floats, pending: Sequence[Floats] = ()) -> tuple[Floats, Floats]:
+        """(m,) mean and deviation at x (m, d). The deviation counts rows `pending` (d,) as measured."""
+        points = x * self.root
+        cross = kernel(squared(self.x, points))[0]
+        mean = cross.T @ self.alpha
+        half = solve_triangular(self.lower, cross, lower=True, check_finite=False)
+        variance = 1.0 - (half**2).sum(0)
+        if len(pending):
+            variance = variance - self._known(points, half, np.array(pending) * self.root)
+        return mean, np.sqrt(self.scale * np.maximum(variance, 1e-9))
+
+    def _known(self, points: Floats, half: Floats, pending: Floats) -> Floats:
+        """(m,) by how much measuring `pending` lowers the variance at `points`."""
+        other = solve_triangular(self.lower, kernel(squared(self.x, pending))[0], lower=True, check_finite=False)
+        inner = kernel(squared(pending, pending))[0] - other.T @ other
+        inner[np.diag_indices(len(pending))] += np.exp(self.hyper.noise)
+        across = kernel(squared(pending, points))[0] - other.T @ half
+        lower = cholesky(inner, lower=True, check_finite=False)
+        return np.asarray((solve_triangular(lower, across, lower=True, check_finite=False) ** 2).sum(0))
+
+
+def fit(x: Floats, y: Floats, prior: Prior, start: Hyper, steps: int) -> Hyper:
+    """The hyperparameters of features x (n, d) and values y (n,): at most `steps` of L-BFGS from `start`."""
+    flat = start.flat()
+    bounds = [(prior.common[0] - 6, prior.common[0] + 6), tuple(np.log(NOISE)), *[(-4.0, 4.0)] * x.shape[1]]
+    found = minimize(_loss, flat, (x, y, prior), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
+    return Hyper.of(found.x) if np.isfinite(found.fun) and np.isfinite(found.x).all() else start
+
+
+def _loss(flat: Floats, x: Floats, y: Floats, prior: Prior) -> tuple[float, Floats]:
+    """Minus the log posterior of the hyperparameters with the scale at its best, and its gradient."""
+    hyper = Hyper.of(flat)
+    points = x * np.sqrt(hyper.weights())
+    value, slope = kernel(squared(points, points))
+    noise, n = float(np.exp(hyper.noise)), len(x)
+    value[np.diag_indices(n)] += noise
+    lower = cholesky(value, lower=True, check_finite=False)
+    inverse = cho_solve((lower, True), np.eye(n), check_finite=False)
+    alpha = inverse @ y
+    scale = max(float(y @ alpha) / n, 1e-9)
+    loss = 0.5 * n * np.log(scale) + float(np.log(np.diag(lower)).sum())
+    pull = 0.5 * (inverse - np.outer(alpha, alpha) / scale)
+    weighed = pull * slope
+    by_weight = 2 * ((points**2).T @ weighed.sum(1) - np.einsum("ij,ij->j", points, weighed @ points))
+    gradient = np.array([by_weight.sum(), noise * np.trace(pull), *by_weight])
+    extra, extra_gradient = prior.loss(flat)
+    return loss + extra, gradient + extra_gradient
