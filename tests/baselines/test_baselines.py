@@ -1,6 +1,6 @@
 """Random, grid and local search: the properties that the specification of baselines lists.
 
-Left out of that list: everything about GP, TPE, successive halving, Hyperband and ASHA, which are not here yet.
+Those of GP, TPE, successive halving, Hyperband and ASHA are in test_optuna.py, test_halving.py and test_asha.py.
 """
 
 from __future__ import annotations

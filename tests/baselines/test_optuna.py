@@ -25,6 +25,7 @@ from automl_ext.space import Space
 from automl_ext.testing import simulate
 from automl_ext.testing.fingerprint import fingerprint
 from automl_ext.testing.planted import planted_score, spaces, target_of
+from automl_ext.worker import one_thread
 
 NUMBERS = spaces()["number"]
 QUICK = {
@@ -35,6 +36,11 @@ QUICK = {
     "nsga3": {"population_size": 6},
     "random": {},
 }
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    one_thread()
 
 
 def adapter(space=NUMBERS, *others, seed=0, **options):
