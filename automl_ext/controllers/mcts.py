@@ -13,8 +13,9 @@ Differs from the paper:
    Failed trials are the worst; candidates that miss a limit are ranked by how far they miss it, below all others.
    The exploration constant is 0.15 instead of 0.5, so that 100 to 300 visits go deep.
 2. Choices are cut in halves (`mcts_bi`) where they have more than `widest` options, not always: halves of an unordered
-   list say little. Whole numbers are always cut down to one value.
-3. Reals are cut `cuts` times; the rest of the way is drawn anew each time, so that a search goes on below any grid.
+   list say little.
+3. Numbers are cut `cuts` times; the rest of the way is drawn anew each time, so that few visits reach the decisions
+   behind, and reals are searched below any grid. With 50 cuts whole numbers are cut down to one value: the paper.
 4. The random rest draws among the values, not among the bits: lists whose length is no power of two are drawn evenly.
 5. Several trials may be out at once (`parallel`): one that is out counts as a visit without reward (virtual loss).
 6. Branches whose candidates are all told are closed. A draw that gives a known candidate is repeated up to `redraws`
@@ -68,8 +69,8 @@ class MCTS:
     """The tree grows in `tell`, by at most one node a trial; `ask` reads it.
 
     exploration: the constant c of UCT. widest: how many options a choice may have and not be cut in halves. cuts: of a
-    real. nodes: the largest tree. redraws: how often a draw of a known candidate is repeated. power: of the share that
-    is the reward. Raises ValueError for several objectives.
+    number. nodes: the largest tree. redraws: how often a draw of a known candidate is repeated. power: of the share
+    that is the reward. Raises ValueError for several objectives.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class MCTS:
         *,
         exploration: Annotated[float, Field(ge=0, le=100)] = 0.15,
         widest: Annotated[int, Field(ge=1, le=1000)] = 8,
-        cuts: Annotated[int, Field(ge=0, le=50)] = 4,
+        cuts: Annotated[int, Field(ge=0, le=50)] = 3,
         nodes: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000,
         redraws: Annotated[int, Field(ge=0, le=1000)] = 10,
         power: Annotated[float, Field(gt=0, le=100)] = 4.0,
@@ -186,7 +187,7 @@ class MCTS:
 
     def width(self, part: Decision, cuts: int) -> int:
         """Into how many parts the tree splits a part of a decision that was split `cuts` times; 0: not at all."""
-        if part.count == 1 or (part.count is None and cuts >= self.cuts):
+        if part.count == 1 or (cuts >= self.cuts and not isinstance(part, Choice)):
             return 0
         return len(part.options) if isinstance(part, Choice) and len(part.options) <= self.widest else 2
 

@@ -52,7 +52,7 @@ def split(searcher, part, cuts=0):
 def test_bisection_reaches_every_value_once(count):
     """Bisection: a list of n values needs between floor(log2 n) and ceil(log2 n) binary choices and reaches every value
     exactly once."""
-    searcher = tree(widest=1)
+    searcher = tree(widest=1, cuts=50)
     for decision in (Choice("c", list(range(count))), Integer("n", 10, 10 + 3 * (count - 1), step=3)):
         leaves = split(searcher, decision)
         assert [part.first for part, _ in leaves] == [
@@ -75,14 +75,16 @@ def test_numbers_on_a_log_scale_are_halved_in_the_logarithm():
     assert (low.low, low.high, high.low, high.high) == (1, 31, 32, 1024)
     low, high = (piece(Real("x", 1e-4, 1.0, log=True), 2, index) for index in (0, 1))
     assert low.low == 1e-4 and high.high == 1.0 and low.high == high.low == pytest.approx(1e-2)
-    assert all(part.count == 1 for part, _ in split(tree(), Integer("n", 1, 40, log=True)))
+    assert all(part.count == 1 for part, _ in split(tree(cuts=50), Integer("n", 1, 40, log=True)))
 
 
-def test_reals_are_cut_so_many_times_and_then_drawn():
+def test_numbers_are_cut_so_many_times_and_then_drawn():
     decision = Real("x", 0.0, 1.0)
     leaves = split(tree(cuts=3), decision)
     assert [(part.low, part.high) for part, _ in leaves] == [(k / 8, (k + 1) / 8) for k in range(8)]
     assert split(tree(cuts=0), decision) == [(decision, 0)]
+    leaves = split(tree(cuts=2), Integer("n", 1, 10))
+    assert [(part.low, part.high) for part, _ in leaves] == [(1, 2), (3, 5), (6, 7), (8, 10)]
     searcher = tree(Space(decision), cuts=1)
     trials = simulate(searcher, lambda candidate: candidate["x"], 40)
     assert len({trial.candidate["x"] for trial in trials}) == 40
