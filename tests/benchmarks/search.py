@@ -34,9 +34,14 @@ QUICK: dict[str, dict[str, Any]] = {
     "random": {},
     "local": {},
     "regularized-evolution": {"population": 50, "sample": 10},
+    "tournament": {},
+    "hill-climbing": {},
+    "nsga2": {},
+    "q-learning": {},
+    "mcts": {},
 }
 """Searchers that train no model: all seeds, 400 trials."""
-TRAINED: dict[str, dict[str, Any]] = {}
+TRAINED: dict[str, dict[str, Any]] = {"reinforce": {}, "ppo": {}, "progressive": {}, "nao": {}}
 """Searchers that train a network in tell: a fifth of the seeds, 200 trials."""
 LEARNED = "predictor"
 RIVALS = {"optuna:tpe": (1.0, 200), "optuna:nsga2": (1.0, 400), "optuna:gp": (0.2, 100)}
@@ -71,8 +76,9 @@ def tasks(parts: list[str], seeds: int) -> Iterator[dict[str, Any]]:
             yield from searches("early", EARLY, name, {}, seeds, 100, 1)
         yield from searches("early", EARLY, "optuna:gp", {}, fewer, 100, 1)
     if "front" in parts:
-        for name in ("random", "nsga2", LEARNED, "optuna:nsga2"):
-            yield from searches("front", FRONT, name, {}, fewer, 200, 1)
+        for name, options in {"random": {}, "nsga2": {}, "lemonade": {"cheap": ["c10_latency_s"]}, LEARNED: {}}.items():
+            yield from searches("front", FRONT, name, options, fewer, 200, 1)
+        yield from searches("front", FRONT, "optuna:nsga2", {}, fewer, 200, 1)
     if "fidelity" in parts:
         for name in fidelity_runs.SETTINGS:
             yield from searches("fidelity", SINGLE, name, {}, fewer, 0, 1)
