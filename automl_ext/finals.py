@@ -17,7 +17,7 @@ from automl_ext.fronts import best_first
 from automl_ext.loop import Crew, Stage
 from automl_ext.objective import Metrics, Objective, rank, traded
 from automl_ext.run import Run
-from automl_ext.searcher import Proposal, Trial, job_seed
+from automl_ext.searcher import Proposal, Trial, job_seed, standing
 from automl_ext.space import Candidate
 
 
@@ -60,14 +60,22 @@ class Finalists:
 
 
 def top(trials: Sequence[Trial], count: int, crew: Crew) -> list[Trial]:
-    """The best `count` trials of different candidates; with several traded objectives spread over their front."""
-    objectives, keys, distinct = crew.goals.objectives, set(), []
-    for trial in sorted(trials, key=lambda trial: (rank(trial.metrics, objectives), -trial.number), reverse=True):
+    """The best `count` trials of different candidates, those of the largest budget first.
+
+    With several traded objectives they are spread over their front.
+    """
+    objectives, keys = crew.goals.objectives, set[str]()
+    distinct: dict[float, list[Trial]] = {}
+    for trial in sorted(trials, key=lambda trial: (standing(trial, objectives), -trial.number), reverse=True):
         key = crew.env.space.key(trial.candidate)
         if key not in keys:
             keys.add(key)
-            distinct.append(trial)
-    return [distinct[index] for index in best_first([trial.metrics for trial in distinct], objectives, count)]
+            distinct.setdefault(standing(trial, objectives)[0], []).append(trial)
+    chosen: list[Trial] = []
+    for group in distinct.values():
+        places = best_first([trial.metrics for trial in group], objectives, count - len(chosen))
+        chosen += [group[place] for place in places]
+    return chosen
 
 
 def _whole(run: Run, stage: str) -> list[Trial]:

@@ -26,7 +26,7 @@ from automl_ext.objective import rank
 from automl_ext.order import Order
 from automl_ext.progress import Progress
 from automl_ext.run import Run, RunError
-from automl_ext.searcher import Failure, Proposal, Searcher, Trial, stream
+from automl_ext.searcher import Failure, Proposal, Searcher, Trial, standing, stream
 from automl_ext.space import SpaceError
 from automl_ext.stopping.rule import Rule
 
@@ -233,12 +233,14 @@ class Stage:
         if trial.origin == "stopped" or trial.metrics is None:
             return
         objectives = self.crew.goals.objectives
-        standing = rank(trial.metrics, objectives)
         self.front.add(trial.number, trial.metrics)
-        if self.best is None or standing > rank(self.best.metrics, objectives):
+        if self.best is None or standing(trial, objectives) > standing(self.best, objectives):
             self.best = trial
         goal = self.run.config.target if self.name == "search" else None
-        if goal is not None and standing >= (0.0, objectives[0].signed({objectives[0].name: goal})):
+        if goal is not None and rank(trial.metrics, objectives) >= (
+            0.0,
+            objectives[0].signed({objectives[0].name: goal}),
+        ):
             self.order.stop()
 
     def _count_failure(self, trial: Trial, error: Failure) -> None:

@@ -22,7 +22,7 @@ import filelock
 from automl_ext.config import Config, changed, checked, load
 from automl_ext.journal import Journal, write_atomically, write_json
 from automl_ext.objective import Objective, rank
-from automl_ext.searcher import Trial
+from automl_ext.searcher import Trial, standing
 
 _DISTRIBUTIONS = (
     "automl-ext",
@@ -153,7 +153,7 @@ class Run:
         if groups:
             return max(groups.values(), key=lambda group: _mean_rank(group, objectives))[0]
         whole = (trial for trial in self.trials("search") if trial.metrics is not None and trial.origin != "stopped")
-        return max(whole, key=lambda trial: (rank(trial.metrics, objectives), -trial.number), default=None)
+        return max(whole, key=lambda trial: (standing(trial, objectives), -trial.number), default=None)
 
     @property
     def baselines(self) -> dict[str, Run]:

@@ -5,6 +5,7 @@ proposal <- ask      trial -> tell      proposal before an evaluation, trial aft
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_ext.objective import Metrics, Objective
+from automl_ext.objective import Metrics, Objective, rank
 from automl_ext.space import Candidate, Genes, Space, Walk
 
 State = tuple[dict[str, NDArray[Any]], dict[str, Any]]
@@ -108,6 +109,15 @@ class Trial:
 
 
 _FIELDS = tuple(Trial.__dataclass_fields__)
+
+
+def standing(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, float, float]:
+    """Sort key of a trial, larger is better: (budget, minus violation, primary objective).
+
+    What a small budget measured is a proxy of what a large one does, so a larger budget counts first; none is the whole.
+    """
+    budget = math.inf if trial.budget is None else trial.budget
+    return (-math.inf if trial.metrics is None else budget, *rank(trial.metrics, objectives))
 
 
 @runtime_checkable

@@ -468,3 +468,25 @@ def test_a_second_driver_is_kept_out(tmp_path):
     again = Run.create(env="loop/Plane-v0", searcher="random", trials=3, out=tmp_path)
     assert again.folder.name == run.folder.name + "-2"
     again.close()
+
+
+class Shrinking:
+    """The whole budget first, then small ones, at which this target looks better than it is."""
+
+    def ask(self, number, pending, rng):
+        return Proposal(Plane().space.sample(rng), budget=9.0 if number == 2 else 1.0)
+
+    def tell(self, trial, rng): ...
+
+
+class Flattering(Plane):
+    def evaluate(self, job, report):
+        return {name: value + 100 * (job.budget == 1) for name, value in super().evaluate(job, report).items()}
+
+
+def test_the_best_is_the_best_of_the_largest_budget(tmp_path):
+    run = play(tmp_path, Flattering(), Shrinking(), final=[{"top": 2}])
+    assert {trial.budget for trial in run.trials("search")} == {1.0, 9.0}
+    whole = next(trial for trial in run.trials("search") if trial.budget == 9.0)
+    finalists = [trial for trial in run.trials("final-1") if trial.note["role"] == "searched"]
+    assert finalists[0].note["name"] == f"trial-{whole.number}" and len(finalists) == 2

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl_ext.objective import Metrics, Objective, rank, traded
-from automl_ext.searcher import Trial, stream
+from automl_ext.searcher import Trial, standing, stream
 
 if TYPE_CHECKING:
     from automl_ext.run import Run
@@ -167,15 +167,15 @@ class Story:
         self.feasible.append(int(whole and not broken))
         if metrics is None or not whole or not self.objectives:
             return
-        if self.top is None or self._rank(trial) > self._rank(self.top):
+        if self.top is None or self._key(trial) > self._key(self.top):
             self.top = trial
         self._draw(trial.candidate, float(metrics[self.objectives[0].name]), draw)
 
     def _complete(self, metrics: Metrics | None) -> bool:
         return metrics is not None and all(objective.name in metrics for objective in self.objectives)
 
-    def _rank(self, trial: Trial) -> tuple[tuple[float, float], int]:
-        return rank(trial.metrics, self.objectives), -trial.number
+    def _key(self, trial: Trial) -> tuple[tuple[float, float, float], int]:
+        return standing(trial, self.objectives), -trial.number
 
     def _draw(self, candidate: dict[str, Any], value: float, draw: np.random.Generator) -> None:
         """Reservoir sampling: each whole trial has the same chance to be in the sample."""
