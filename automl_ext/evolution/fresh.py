@@ -14,15 +14,19 @@ TRIES = 20
 
 
 def fresh(
-    target: Target, make: Callable[[np.random.Generator], Genes], old: Callable[[str], bool], rng: np.random.Generator
+    target: Target,
+    make: Callable[[np.random.Generator], Genes],
+    old: Callable[[str], bool],
+    rng: np.random.Generator,
+    again: int = 0,
 ) -> Genes:
-    """What `make` makes, again while its key is `old`, up to 20 times; then it is mutated, up to 20 times.
+    """What `make` makes, up to `again` times more while its key is `old`; then it is mutated, up to 20 times.
 
     In a space that is used up it is old all the same.
     """
     genes = make(rng)
-    for attempt in range(2 * TRIES):
+    for attempt in range(again + TRIES):
         if not old(target.space.key(target.space.from_genes(genes))):
             break
-        genes = make(rng) if attempt < TRIES else target.variation.mutate(genes, rng)
+        genes = make(rng) if attempt < again else target.variation.mutate(genes, rng)
     return genes

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from automl_ext.evolution.fresh import fresh
+from automl_ext.evolution.fresh import TRIES, fresh
 from automl_ext.evolution.standing import Standing
 from automl_ext.evolution.start import Start
 from automl_ext.refusal import one_objective
@@ -79,7 +79,7 @@ class HillClimbing:
             genes = best
         else:
             asked = {self.target.space.key(proposal.candidate) for proposal in pending} | self.told
-            genes = fresh(self.target, lambda rng: self._mutated(best, rng), asked.__contains__, rng)
+            genes = fresh(self.target, lambda rng: self._mutated(best, rng), asked.__contains__, rng, TRIES)
         parent = self.best.number if self.inherit else None
         return Proposal(self.target.space.from_genes(genes), {"genes": genes}, parent=parent)
 

@@ -14,7 +14,7 @@ Differs from the paper:
 4. Operators are the target's own mutations: of one to `mutations` each (the paper's number is not known for sure).
 5. `starts` random candidates begin; `start: first` or a reference is the paper's small network.
 6. 32 proposed and 8 accepted children instead of hundreds and 20, for searches of 100 to 300 trials.
-7. A child equal to any candidate told, or proposed in the same generation, is made anew, then mutated.
+7. A child equal to any candidate told, or proposed in the same generation, is mutated until it is new.
 8. Failed trials never enter the front. Candidates that miss a limit enter it only while none keeps all limits.
 """
 

@@ -12,8 +12,8 @@ Differs from the papers:
 2. Crossover and mutation are the target's own. A child takes Poisson(`mutations`) mutations of one active gene each
    instead of flipping every gene with probability 1/n, which is the same number in the mean; the two children of a
    pair are crossed independently.
-3. As in NSGA-Net nothing is evaluated twice: a child equal to any candidate asked before is made anew from its
-   parents, up to 20 times, then mutated, up to 20 times, and then proposed all the same.
+3. As in NSGA-Net nothing is evaluated twice: a child equal to any candidate asked before is not dropped, which would
+   leave a worker without one, but mutated until it is new, up to 20 times.
 4. A population of 16 instead of 40 to 100, for searches of 100 to 300 trials.
 5. Failed trials, and such as are not finite, enter behind all others, so that generations keep their size.
 6. NSGA-Net's exploitation phase begins with the generation that ends after `explore` trials (never by default, as in
@@ -33,7 +33,7 @@ from deap import base, tools
 from pydantic import Field
 
 from automl_ext.evolution.chain import Chain
-from automl_ext.evolution.fresh import Genes, fresh
+from automl_ext.evolution.fresh import TRIES, Genes, fresh
 from automl_ext.evolution.standing import Standing
 from automl_ext.evolution.variation import lent_seed
 from automl_ext.searcher import Proposal, Target, Trial
@@ -133,15 +133,16 @@ class NSGA2:
 
     def ask(self, number: int, pending: Sequence[Proposal], rng: np.random.Generator) -> Proposal:
         asked = {self.target.space.key(proposal.candidate) for proposal in pending}
+        again = 0
         if number < self.size or (not self.mating and len(self.children) < 4):
             make: Make = self.target.variation.sample
         elif self.chain.ready:
-            make = self.chain.draw
+            make, again = self.chain.draw, TRIES
         else:
             mating = self.mating or pairs(self.children, 1, rng)
             left, right = mating[number // 2 % len(mating)]
             make = partial(self._child, *((right, left) if number % 2 else (left, right)))
-        genes = fresh(self.target, make, lambda key: key in asked or key in self.archive, rng)
+        genes = fresh(self.target, make, lambda key: key in asked or key in self.archive, rng, again)
         return Proposal(self.target.space.from_genes(genes), {"genes": genes})
 
     def tell(self, trial: Trial, rng: np.random.Generator) -> None:

@@ -68,7 +68,9 @@ def test_fresh_is_made_again_then_mutated_and_at_last_old():
         return dict(CHAIN)
 
     old = {SPACE.key(CHAIN)}
-    genes = fresh(target(), make, old.__contains__, rng)
+    genes = fresh(target(), make, old.__contains__, rng, again=20)
     assert sum(value != "c" for value in genes.values()) == 1 and len(made) == 21
+    genes = fresh(target(), make, old.__contains__, rng)
+    assert sum(value != "c" for value in genes.values()) == 1 and len(made) == 22
     assert fresh(target(), lambda rng: {**CHAIN, "c0": "a"}, old.__contains__, rng) == {**CHAIN, "c0": "a"}
     assert SPACE.from_genes(fresh(target(), make, lambda key: True, rng)) in SPACE
