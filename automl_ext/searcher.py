@@ -114,7 +114,7 @@ _FIELDS = tuple(Trial.__dataclass_fields__)
 def standing(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, float, float]:
     """Sort key of a trial, larger is better: (budget, minus violation, primary objective).
 
-    What a small budget measured is a proxy of what a large one does, so a larger budget counts first; none is the whole.
+    What a small budget measured is a proxy of what a large one does, so a larger one counts first; none is the whole.
     """
     budget = math.inf if trial.budget is None else trial.budget
     return (-math.inf if trial.metrics is None else budget, *rank(trial.metrics, objectives))

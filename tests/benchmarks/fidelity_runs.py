@@ -11,14 +11,25 @@ from automl_ext.tasks.architecture.nasbench201 import code
 from automl_ext import Run, search
 from automl_ext.worker import one_thread
 
+ASHA = {"name": "asha", "min_budget": 12.0, "max_budget": 200.0, "reduction": 16}
 SETTINGS: dict[str, dict[str, Any]] = {
     "evolution, 200 epochs": {
         "searcher": {"name": "regularized-evolution", "population": 50, "sample": 10},
         "trials": 100,
         "fidelities": None,
     },
+    "asha, newcomers bred": {
+        "searcher": ASHA | {"sampler": "evolution"},
+        "trials": 165,
+        "fidelities": {"c10_val12": 12, "c10_val200": 200},
+    },
+    "asha, newcomers at random": {
+        "searcher": ASHA,
+        "trials": 250,
+        "fidelities": {"c10_val12": 12, "c10_val200": 200},
+    },
 }
-"""What to run by name; more stand in the plan of the benchmark."""
+"""What to run by name. The trials of asha cost about a third of the evolution's."""
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
