@@ -88,7 +88,7 @@ class Layout:
         self.slots = len(self.places)
         self._rows: dict[str, int] = {"": 0}
         self._scopes: dict[tuple[str, int], str] = {}
-        self._tables: dict[str, dict[str, tuple[int, int]]] = {}
+        self._tables: dict[str, dict[tuple[type, Value], tuple[int, int]]] = {}
         for slot in space.slots:
             for number, decision in enumerate(slot.decisions):
                 self._scopes[slot.path, id(decision)] = self._allot(slot.path, number, decision)
@@ -126,9 +126,9 @@ class Layout:
             scope += json.dumps(plain)
             table = self._tables.setdefault(scope, {})
             for option in decision.declared:
-                text = json.dumps(option)
-                own = self._row(scope + text)
-                table[text] = (own, self._row(scope + "points") if option in decision.refers else own)
+                own = self._row(scope + json.dumps(option))
+                scored = self._row(scope + "points") if option in decision.refers else own
+                table[type(option), option] = (own, scored)
         else:
             bounds = [type(decision).__name__, decision.low, decision.high, decision.log]
             scope += json.dumps(bounds)
@@ -143,29 +143,28 @@ class Layout:
         declared = walk.taken[path]
         scope = self._scopes[path, id(declared)]
         if isinstance(declared, Choice):
-            return (self._tables[scope][json.dumps(made[path])][0], 0, 0.0)
+            return (self._tables[scope][type(made[path]), made[path]][0], 0, 0.0)
         centre = self._rows[scope + "centre"]
         return (centre, centre + 1, declared.to_unit(made[path]))
 
     def _asked(self, walk: Walk, places: Mapping[str, int]) -> Options | Interval:
         declared, decision, at = walk.declared, walk.decision, len(places)
         scope = self._scopes[walk.path, id(declared)]
-        if isinstance(decision, Choice):
-            table, options = self._tables[scope], tuple(decision.options)
-            pointers = tuple(_pointer(walk, decision, option, places) for option in options)
-            return Options(at, options, tuple(table[json.dumps(option)][1] for option in options), pointers)
-        number = cast(Number, declared)
-        low, span = legal_range(number, decision)
-        return Interval(at, self._rows[scope + "centre"], number, decision, low, span)
+        if isinstance(declared, Choice):
+            table, options = self._tables[scope], tuple(cast(Choice, decision).options)
+            pointers = tuple(_pointer(walk.path, declared, option, places) for option in options)
+            return Options(at, options, tuple(table[type(option), option][1] for option in options), pointers)
+        number = cast(Number, decision)
+        return Interval(at, self._rows[scope + "centre"], declared, number, *legal_range(declared, number))
 
 
-def _pointer(walk: Walk, decision: Choice, option: Value, places: Mapping[str, int]) -> int:
+def _pointer(path: str, declared: Choice, option: Value, places: Mapping[str, int]) -> int:
     """Where `option` points, its path looked up in the decision's own space and then in each that encloses it."""
-    if option not in decision.refers:
+    if option not in declared.refers:
         return STATIC
-    prefix = walk.path[: -len(decision.name)]
+    prefix = path[: -len(declared.name)]
     while True:
-        wanted = prefix + decision.refers[option]
+        wanted = prefix + declared.refers[option]
         if wanted in places:
             return places[wanted]
         if not prefix:

@@ -24,6 +24,17 @@ def test_the_moving_average():
     assert np.isclose(advantage.mean, before - 0.05 * (before - 3.0))
 
 
+def test_one_outlier_does_not_make_all_that_follow_look_good():
+    """A reward more than three spreads away counts as one that far away."""
+    advantage, rng = Advantage(0.9), np.random.default_rng(0)
+    for value in rng.normal(90, 1, size=40):
+        advantage.of(float(value))
+    before = advantage.baseline
+    assert advantage.of(10.0) < -2 and advantage.baseline > before - 0.5
+    found = [advantage.of(float(value)) for value in rng.normal(90, 1, size=20)]
+    assert 5 <= sum(value > 0 for value in found) <= 15
+
+
 def test_constant_rewards_give_no_advantage():
     """Baseline: constant rewards -> advantage tends to 0."""
     for value in (0.0, 0.3, -1e6):

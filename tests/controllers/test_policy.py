@@ -181,49 +181,6 @@ def test_decisions_of_one_kind_and_the_same_options_share_a_head():
     assert (after[:2] > before[:2] + 0.01).all() and torch.equal(after[2:], before[2:])
 
 
-def test_a_narrowed_choice_keeps_the_rows_of_its_options():
-    space = FINITE["narrowed"]
-    whole, part = (rows(network(space), {"n": n, "c": 0, "m": 0})[1] for n in (0, 5))
-    assert len(whole) == 4 and part == whole[:3]
-
-
-def test_growing_options_of_one_kind_share_what_they_have_in_common():
-    """The inputs of a cell: two fixed ones and every earlier block."""
-    blocks = [
-        Choice(f"in{b}", ["h0", "h1", *(f"b{j}" for j in range(b))], {}, "in", {f"b{j}": f"in{j}" for j in range(b)})
-        for b in range(3)
-    ]
-    space = Space(*blocks)
-    policy = network(space)
-    trace = policy.layout.trace({"in0": "h0", "in1": "b0", "in2": "h1"})
-    first, second, third = trace.open
-    assert first.rows == second.rows[:2] == third.rows[:2] and third.rows[2] == third.rows[3] == second.rows[2]
-    assert second.pointers == (-2, -2, 0) and third.pointers == (-2, -2, 0, 1)
-
-
-def test_a_pointer_is_looked_up_in_its_own_space_first():
-    cell = Space(Choice("op", ["x", "y"]), Choice("from", ["none", "op", "far"], refers={"op": "op", "far": "stem"}))
-    space = Space(Choice("stem", ["s", "t"]), Choice("op", ["p", "q"]), Choice("cell", ["on", "off"], {"on": cell}))
-    policy = network(space)
-    on = {"stem": "s", "op": "p", "cell": "on", "cell/op": "x", "cell/from": "op"}
-    assert policy.layout.trace(on).open[-1].pointers == (-2, 3, 0)
-    lost = Space(Choice("a", ["x", "y"]), Choice("from", ["in", "b"], refers={"b": "b"}), Choice("b", ["x", "y"]))
-    assert network(lost).layout.trace({"a": "x", "from": "b", "b": "x"}).open[1].pointers == (-2, -1)
-
-
-def test_a_pointer_to_a_settled_decision_is_one_to_its_place():
-    space = Space(
-        Choice("a", ["x", "y"]),
-        Choice("b", ["x"]),
-        Choice("from", ["a", "b"], refers={"a": "a", "b": "b"}),
-        Choice("end", ["x"]),
-    )
-    policy = network(space)
-    candidate, log_probs = policy.sample(np.random.default_rng(0))
-    trace = policy.layout.trace(candidate)
-    assert len(trace.slots) == 4 and len(trace.open) == len(log_probs) == 2 and trace.open[1].pointers == (0, 1)
-
-
 @pytest.mark.slow
 def test_pointing_finds_the_earlier_decision_with_a_property():
     """Reward where the decision pointed at was made "red": learned where that is among the first three of five, it
