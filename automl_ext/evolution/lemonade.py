@@ -14,7 +14,8 @@ Differs from the paper:
 4. Operators are the target's own mutations: of one to `mutations` each (the paper's number is not known for sure).
 5. `starts` random candidates begin; `start: first` or a reference is the paper's small network.
 6. 32 proposed and 8 accepted children instead of hundreds and 20, for searches of 100 to 300 trials.
-7. A child equal to any candidate told, or proposed in the same generation, is mutated until it is new.
+7. A child equal to any candidate told, or proposed in the same generation, is drawn anew, up to 20 times,
+   then mutated until it is new.
 8. Failed trials never enter the front. Candidates that miss a limit enter it only while none keeps all limits.
 """
 
@@ -32,7 +33,7 @@ from pydantic import Field
 from sklearn.linear_model import RidgeCV
 
 from automl_ext.evolution.density import Floats, loneliness, lottery, shares
-from automl_ext.evolution.fresh import Genes, fresh
+from automl_ext.evolution.fresh import TRIES, Genes, fresh
 from automl_ext.evolution.standing import Standing
 from automl_ext.evolution.start import Start
 from automl_ext.objective import Objective
@@ -145,17 +146,17 @@ class Lemonade:
             return []
         children: list[Child] = []
         for _ in range(self.proposed):
-            children.append(self._child({child.key for child in children}, rng))
+            children.append(self._child({child.key for child in children}, rng, TRIES))
         features = np.array([self._features(self.target.space.from_genes(child.genes)) for child in children])
         places = scale.predicted(list(self.known), features)
         lonely = loneliness(places, crowd if self.density == "front" else places)
         return [children[index] for index in lottery(lonely, rng)]
 
-    def _child(self, taken: set[str], rng: np.random.Generator) -> Child:
+    def _child(self, taken: set[str], rng: np.random.Generator, again: int = 0) -> Child:
         """Of a parent drawn from where few are; a new start where there is no parent."""
         parent = self.parents[int(rng.choice(len(self.parents), p=self.chances))] if self.parents else None
         make = partial(self.start.draw, more=self.generation) if parent is None else partial(self._mutated, parent)
-        genes = fresh(self.target, make, lambda key: key in taken or key in self.archive, rng)
+        genes = fresh(self.target, make, lambda key: key in taken or key in self.archive, rng, again)
         key = self.target.space.key(self.target.space.from_genes(genes))
         return Child(genes, key, None if parent is None else parent.number)
 
