@@ -62,6 +62,11 @@ SEARCHERS: Mapping[str, Entry] = {
         "He et al. 2018, arXiv 1802.03494",
         treats=("number",),
     ),
+    "nao": Entry(
+        "automl_ext.controllers.nao:NAO",
+        "climbs a predicted score in an embedding of candidates",
+        "Luo et al. 2018, arXiv 1808.07233",
+    ),
     "progressive": Entry(
         "automl_ext.controllers.progressive:Progressive",
         "candidates grow block by block, a predictor picks which to evaluate",

@@ -11,6 +11,7 @@ from automl_ext.testing.learning import check_learns
 BASELINES = {"random", "grid"}
 SMALL = {
     "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
+    "nao": {"first": 5, "new": 4, "best": 3, "hidden": 4, "bins": 4, "updates": 1, "batch": 8, "climbs": 2},
     "progressive": {
         "beam": 3,
         "first": 4,
@@ -23,7 +24,7 @@ SMALL = {
     },
     "regularized-evolution": {"population": 8, "sample": 3},
 }
-HEAVY = {"ddpg", "progressive"}
+HEAVY = {"ddpg", "nao", "progressive"}
 
 
 @pytest.mark.slow
