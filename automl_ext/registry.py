@@ -145,6 +145,11 @@ SEARCHERS: Mapping[str, Entry] = {
         "UCT over the walk, long choices and numbers cut in halves",
         "DeepArchitect, Negrinho & Gordon 2017, arXiv 1704.08792",
     ),
+    "nao": Entry(
+        "automl_ext.controllers.nao:NAO",
+        "climbs a predicted score in an embedding of candidates",
+        "Luo et al. 2018, arXiv 1808.07233",
+    ),
     "progressive": Entry(
         "automl_ext.controllers.progressive:Progressive",
         "candidates grow block by block, a predictor picks which to evaluate",

@@ -34,11 +34,13 @@ SMALL = {
         "steps": 2,
         "later_steps": 1,
     },
+    "nao": {"first": 5, "new": 4, "best": 3, "hidden": 4, "bins": 4, "updates": 1, "batch": 8, "climbs": 2},
 }
 HEAVY = {
     "ddpg",
     "hill-climbing",
     "lemonade",
+    "nao",
     "nsga2",
     "optuna",
     "ppo",

@@ -94,28 +94,28 @@ class Vocabulary:
         if isinstance(declared, Choice):
             return self.starts[name] + position(self.options[name], value)
         place = min(int(declared.to_unit(value) * self.bins), self.bins - 1)
-        return self.starts[name] + len(self.options[name]) + place
+        return self._first(path, declared) + place
 
-    def legal(self, walk: Walk) -> dict[int, Value]:
-        """What the present step of `walk` may take: token -> the value it stands for (of a bin, its middle)."""
-        found: dict[int, Value] = {}
-        if isinstance(walk.decision, Choice):
-            return {self.token(walk.path, walk.declared, option): option for option in walk.decision.options}
-        for index in range(self.bins):
-            value = walk.decision.nearest(walk.declared.from_unit((index + 0.5) / self.bins))
-            found.setdefault(self.token(walk.path, walk.declared, value), value)
-        return found
+    def best(self, walk: Walk, logits: NDArray[np.float32]) -> int:
+        """The token with the largest of `logits` (size,) that the present step of `walk` may take."""
+        path, declared, decision = walk.path, walk.declared, walk.decision
+        if isinstance(decision, Choice):
+            legal = [self.token(path, declared, option) for option in decision.options]
+            return max(legal, key=lambda token: logits[token])
+        first = self._first(path, declared)
+        for place in np.argsort(-logits[first : first + self.bins], kind="stable"):
+            if self.token(path, declared, self._within(walk, int(place), 0.5)) == first + place:
+                return first + int(place)
+        return self.token(path, declared, decision.first)
 
     def drawn(self, walk: Walk, token: int, rng: np.random.Generator) -> Value:
-        """A legal value of a legal token: the option, or a number drawn within the bin."""
-        middle = self.legal(walk)[token]
-        if isinstance(walk.declared, Choice):
-            return middle
-        place = (
-            token - self.starts[walk.declared.kind or walk.path] - len(self.options[walk.declared.kind or walk.path])
-        )
-        value = walk.decision.nearest(walk.declared.from_unit((place + float(rng.random())) / self.bins))
-        return value if self.token(walk.path, walk.declared, value) == token else middle
+        """A legal value of a token from `best`: the option, or a number drawn within the bin."""
+        path, declared = walk.path, walk.declared
+        if isinstance(declared, Choice):
+            return self.options[declared.kind or path][token - self.starts[declared.kind or path]]
+        place = token - self._first(path, declared)
+        value = self._within(walk, place, float(rng.random()))
+        return value if self.token(path, declared, value) == token else self._within(walk, place, 0.5)
 
     def read(self, candidate: Mapping[str, Value]) -> Sentence:
         """The sentence of a whole candidate."""
@@ -136,8 +136,16 @@ class Vocabulary:
     def _tokens(self, path: str, decision: Decision) -> list[int]:
         if isinstance(decision, Choice):
             return [self.token(path, decision, option) for option in decision.options]
-        first = self.starts[decision.kind or path] + len(self.options[decision.kind or path])
+        first = self._first(path, decision)
         return list(range(first, first + self.bins))
+
+    def _first(self, path: str, decision: Decision) -> int:
+        """The token of a number's first bin."""
+        return self.starts[decision.kind or path] + len(self.options[decision.kind or path])
+
+    def _within(self, walk: Walk, place: int, share: float) -> Value:
+        """The legal number nearest to `share` of the way through a bin."""
+        return walk.decision.nearest(walk.declared.from_unit((place + share) / self.bins))
 
 
 def batch(sentences: Sequence[Sentence]) -> Batch:
