@@ -9,12 +9,14 @@ Architecture Search", AAAI 2021, arXiv 1910.11858 (path features, mutations of t
 Differs from the papers:
 1. The distance of two candidates is one of features (`target.features`, e.g. the paths of a network, or the vector
    view), weighted by automatic relevance with shrinkage, not optimal transport between layers.
-2. Values are replaced by the normal quantiles of their ranks, so that outliers and the scale do not matter. What misses
-   a limit ranks below all that keep it, by how far it misses; failed trials rank last. No candidate is tried twice.
+2. Values are scaled by the upper half's spread, and bent by a logarithm below the median (scale.py). What misses a
+   limit lies below all that keep it, failed trials at the bottom, and where there are such, a surrogate of its own
+   gives the probability to keep the limits. No candidate is tried twice.
 3. The acquisition is climbed by rounds of mutations of the best-scored, not by a long evolution.
 4. Several trials may be out at once: the surrogate's deviation counts them as measured (hallucinated, as in NASBOT).
 5. Several objectives: one surrogate each, and the expected hypervolume improvement over random directions.
 6. The surrogate learns on at most `memory` trials: a random one of the worse half makes room for the newest.
+7. An ensemble of trees can stand in for the Gaussian process (`surrogate: trees`; BANANAS has one of networks).
 """
 
 from __future__ import annotations
@@ -22,19 +24,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import ndtri
+from scipy.special import log_ndtr
 
 from automl_ext.controllers.acquisition import hypervolume_improvement, log_improvement, thompson, upper_bound
+from automl_ext.controllers.scale import scaled
 from automl_ext.controllers.screening import Pool, described, untried
 from automl_ext.controllers.surrogate import GaussianProcess, Prior, fit
 from automl_ext.objective import Objective, rank
 from automl_ext.searcher import Proposal, Target, Trial
 from automl_ext.space import Candidate
+
+if TYPE_CHECKING:
+    from automl_ext.controllers.forest import Forest
 
 Floats = NDArray[np.float64]
 STEPS = 10
@@ -52,12 +58,10 @@ class Known:
     standings: tuple[tuple[float, float], ...]
 
 
-def quantiles(standings: Sequence[tuple[float, float]]) -> Floats:
-    """(n,) normal quantiles of the ranks of (minus violation, value), larger is better; equal ones share a rank."""
-    order = {standing: place for place, standing in enumerate(sorted(set(standings)))}
-    _, place, count = np.unique([order[standing] for standing in standings], return_inverse=True, return_counts=True)
-    share = (np.cumsum(count) - 0.5 * count) / len(standings)
-    return np.asarray(ndtri(share[place]))
+def dominated(values: Floats) -> NDArray[np.int64]:
+    """(n,) by how many rows each row of values (n, m) is dominated: 0 on the front, the rank for one objective."""
+    no_worse = (values[:, None, :] <= values[None, :, :]).all(axis=2)
+    return np.asarray((no_worse & ~no_worse.T).sum(axis=1))
 
 
 class Predictor:
@@ -72,9 +76,10 @@ class Predictor:
         target: Target,
         rng: np.random.Generator,
         *,
-        start: Annotated[int, Field(ge=1, le=100_000)] = 10,
+        start: Annotated[int, Field(ge=1, le=100_000)] = 5,
+        surrogate: Literal["gaussian-process", "trees"] = "gaussian-process",
         acquisition: Literal["improvement", "thompson", "bound"] = "improvement",
-        candidates: Annotated[int, Field(ge=2, le=10_000)] = 40,
+        candidates: Annotated[int, Field(ge=2, le=10_000)] = 60,
         pool: Annotated[int, Field(ge=1, le=10_000)] = 200,
         rounds: Annotated[int, Field(ge=0, le=100)] = 2,
         memory: Annotated[int, Field(ge=2, le=2000)] = 300,
@@ -82,18 +87,20 @@ class Predictor:
         for name, value in (("start", start), ("candidates", candidates), ("pool", pool), ("memory", memory)):
             if value < 1:
                 raise ValueError(f"searcher.{name}: at least 1, not {value}")
-        self.target, self.start, self.acquisition, self.memory = target, start, acquisition, memory
+        self.target, self.start, self.memory = target, start, memory
+        self.surrogate, self.acquisition = surrogate, acquisition
         self.share, self.size, self.rounds = max(1, candidates // (2 + rounds)), pool, rounds
         self.traded = [target.objectives[0], *(other for other in target.objectives[1:] if other.limit is None)]
         self.count = self.fitted = 0
         self.taken: set[str] = set()
         self.known: list[Known] = []
         self.pool = Pool(target)
-        self.models: list[GaussianProcess] = []
+        self.models: Sequence[GaussianProcess | Forest] = []
         sample = np.array([described(target, target.space.sample(rng)) for _ in range(100)])
-        self.prior = Prior.of(sample, own=1.0)
-        self.hypers = [self.prior.start(sample.shape[1]) for _ in self.traded]
+        self.prior = Prior.of(sample)
+        self.hypers = [self.prior.start() for _ in self.traded]
         self.values: Floats = np.zeros((0, len(self.traded)))
+        self.rate = 1.0
 
     def ask(self, number: int, pending: Sequence[Proposal], rng: np.random.Generator) -> Proposal:
         out = {self.target.space.key(proposal.candidate) for proposal in pending}
@@ -111,7 +118,7 @@ class Predictor:
         self.taken.add(self.target.space.key(trial.candidate))
         self.count += 1
         if len(self.known) > self.memory:
-            worse = np.argsort(self._values().sum(axis=1), kind="stable")[: (len(self.known) + 1) // 2]
+            worse = np.argsort(-dominated(self._values()), kind="stable")[: (len(self.known) + 1) // 2]
             del self.known[int(rng.choice(worse))]
         if self.count >= self.start and self.count > 1:
             self._learn(rng)
@@ -120,28 +127,32 @@ class Predictor:
     def _values(self) -> Floats:
         """(n, objectives) what is learned of the trials remembered."""
         return np.stack(
-            [quantiles(column) for column in zip(*(known.standings for known in self.known), strict=True)], axis=1
+            [scaled(column) for column in zip(*(known.standings for known in self.known), strict=True)], axis=1
         )
 
     def _learn(self, rng: np.random.Generator) -> None:
         """Fit the surrogates to what is remembered; their hyperparameters when a tenth more trials were told."""
         x, self.values = np.array([known.row for known in self.known]), self._values()
-        if self.count >= 1.1 * self.fitted:
+        kept = np.array([float(known.standings[0][0] == 0) for known in self.known])
+        columns = [*self.values.T, *([kept - kept.mean()] if 0 < kept.sum() < len(kept) else [])]
+        self.rate = float(kept.mean())
+        if self.surrogate == "trees":
+            from automl_ext.controllers.forest import Forest
+
+            self.models = [Forest(x, column, rng) for column in columns]
+            return
+        hypers = [*self.hypers, *[self.prior.start()] * (len(columns) - len(self.hypers))][: len(columns)]
+        if self.count >= 1.1 * self.fitted or len(hypers) > len(self.hypers):
             self.fitted = self.count
             few = rng.permutation(len(x))[:150]
-            columns = self.values[few].T
-            self.hypers = [
-                fit(x[few], column, self.prior, hyper, STEPS)
-                for column, hyper in zip(columns, self.hypers, strict=True)
-            ]
-        self.models = [
-            GaussianProcess(x, column, hyper) for column, hyper in zip(self.values.T, self.hypers, strict=True)
-        ]
+            hypers = [fit(x[few], y[few], self.prior, hyper, STEPS) for y, hyper in zip(columns, hypers, strict=True)]
+        self.hypers = hypers
+        self.models = [GaussianProcess(x, y, hyper) for y, hyper in zip(columns, hypers, strict=True)]
 
     def _screen(self, rng: np.random.Generator) -> None:
         """Random candidates and mutations of the best told join the pool, then mutations of the best scored."""
         pool = self.pool.without(self.taken)
-        best = np.argsort(-self.values.sum(axis=1), kind="stable")[:PARENTS]
+        best = np.lexsort((rng.random(len(self.values)), dominated(self.values)))[:PARENTS]
         pool.draw(self.share, rng)
         pool.mutate([self.known[index].candidate for index in best], self.share, rng)
         scores = self._scores(np.array(pool.rows), [], rng)
@@ -158,14 +169,21 @@ class Predictor:
             return np.zeros(0)
         believed = [model.predict(x, coming) for model in self.models]
         mean, deviation = (np.stack(part, axis=1) for part in zip(*believed, strict=True))
-        if len(self.models) > 1:
+        many = len(self.traded)
+        keeps = np.zeros(len(x))
+        if len(self.models) > many:
+            keeps = log_ndtr((mean[:, many] + self.rate - 0.5) / np.maximum(deviation[:, many], 0.1))
+        if many > 1:
             reference = self.values.min(axis=0)
-            return hypervolume_improvement(mean - reference, deviation, self.values - reference, rng)
+            found = hypervolume_improvement(
+                mean[:, :many] - reference, deviation[:, :many], self.values - reference, rng
+            )
+            return np.asarray(np.log(found + 1e-12) + keeps)
         if self.acquisition == "improvement":
-            return log_improvement(mean[:, 0], deviation[:, 0], float(self.values.max()))
+            return log_improvement(mean[:, 0], deviation[:, 0], float(self.values.max())) + keeps
         if self.acquisition == "thompson":
-            return thompson(mean[:, 0], deviation[:, 0], rng)
-        return upper_bound(mean[:, 0], deviation[:, 0], 1.0)
+            return thompson(mean[:, 0], deviation[:, 0], rng) + keeps
+        return upper_bound(mean[:, 0], deviation[:, 0], 1.0) + keeps
 
 
 def _standing(trial: Trial, objectives: Sequence[Objective], objective: Objective) -> tuple[float, float]:
