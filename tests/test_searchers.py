@@ -11,17 +11,17 @@ from automl_ext.testing.learning import check_learns
 BASELINES = {"asha", "grid", "hyperband", "random", "successive-halving"}
 SMALL = {
     "ddpg": {"warmup": 5, "hidden": 8, "batch": 8},
-    "nsga2": {"population": 4, "explore": 10},
+    "nsga2": {"population": 4, "explore": 8},
     "regularized-evolution": {"population": 8, "sample": 3},
-    "reinforce": {"hidden": 8},
+    "reinforce": {"hidden": 8, "batch": 3},
     "ppo": {"hidden": 8, "batch": 4, "epochs": 2},
     "hill-climbing": {"neighbours": 4, "starts": 3},
     "tournament": {"population": 5},
     "asha": {"max_budget": 9.0},
     "hyperband": {"max_budget": 9.0},
     "successive-halving": {"max_budget": 9.0},
-    "q-learning": {"epsilons": [[1.0, 6], [0.5, 3], [0.1, 3]], "batch": 16},
-    "predictor": {"start": 5, "candidates": 6, "rounds": 1, "memory": 12},
+    "q-learning": {"epsilons": [[1.0, 4], [0.5, 3], [0.1, 3]], "batch": 16},
+    "predictor": {"start": 4, "candidates": 6, "rounds": 1, "memory": 12},
     "lemonade": {"starts": 3, "accepted": 2, "proposed": 4, "cheap": ("score",)},
     "optuna": {"options": {"n_startup_trials": 5}},
     "progressive": {
@@ -56,7 +56,7 @@ HEAVY = {
 @pytest.mark.parametrize("name", SEARCHERS)
 def test_every_searcher_keeps_the_contract(name):
     """With small options, so that its phases all lie within the contract's few trials."""
-    check_searcher(searcher_class(name), options=SMALL.get(name), learns=False, trials=16 if name in HEAVY else 30)
+    check_searcher(searcher_class(name), options=SMALL.get(name), learns=False, trials=12 if name in HEAVY else 30)
 
 
 @pytest.mark.slow
