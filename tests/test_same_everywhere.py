@@ -53,7 +53,7 @@ def play(folder, target, searcher="targets:Lineage", executor=None, options=None
 
 @pytest.mark.parametrize("searcher", [*SEARCHERS, "targets:Lineage"])
 def test_every_searcher_on_two_workers(tmp_path, pools, searcher):
-    target = "NumberOnly" if searcher == "ddpg" else "Mixed"
+    target = {"ddpg": "NumberOnly", "q-learning": "ChoiceOnly"}.get(searcher, "Mixed")
     assert play(tmp_path, target, searcher) == play(tmp_path, target, searcher, pools[2])
 
 
