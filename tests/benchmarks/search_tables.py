@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from automl_ext.tasks.architecture.table import read_table
+from matplotlib import colormaps
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -221,11 +222,10 @@ def figure(rows: Sequence[Row], table: str, file: Path) -> None:
     picture = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasSVG(picture)
     axes = picture.subplots()
-    finals = {}
+    axes.set_prop_cycle(color=colormaps["tab20"].colors)
     for name, group in groups.items():
         length = min(200, *(len(row["codes"]) for row in group))
         regret = truth.best["c10_val200"] - np.mean([truth.curve(row)[:length] for row in group], axis=0)
-        finals[name] = (length, float(regret[-1]))
         style = {"lw": 2} if not name.startswith("optuna") else {"lw": 1.5, "ls": "--"}
         axes.plot(np.arange(1, length + 1), regret, label=name, **style)
     axes.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="mean regret of the best so far, points")
