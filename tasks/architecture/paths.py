@@ -46,7 +46,7 @@ def paths(nodes: int) -> tuple[tuple[int, ...], ...]:
 
 def size(nodes: int = 4, operations: int = len(OPERATIONS)) -> int:
     """Length of `live_paths`: 84 + 4 + 24 for a cell of NAS-Bench-201."""
-    return sum(operations**length for length in range(1, nodes)) + operations + operations * len(edges(nodes))
+    return int(sum(operations**length for length in range(1, nodes))) + operations + operations * len(edges(nodes))
 
 
 def live_paths(cell: Sequence[str], operations: Sequence[str] = OPERATIONS, nodes: int = 4) -> NDArray[np.float64]:
