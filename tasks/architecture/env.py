@@ -18,8 +18,8 @@ from automl_ext.tasks.architecture.table import Fidelities, TableError, read_tab
 from numpy.typing import NDArray
 from pydantic import Field
 
-from automl_ext.env import Job, Metrics, Report, SearchEnv
-from automl_ext.objective import Objective
+from automl_ext.env import Job, Report, SearchEnv
+from automl_ext.objective import Metrics, Objective
 from automl_ext.space import Candidate
 
 Goal = Literal["max", "min"]
@@ -60,8 +60,8 @@ class ArchitectureEnv(SearchEnv):
         primary = next(iter(goals))
         self.fidelities = Fidelities(primary, fidelities or {})
         wanted = [("metric" if metric else "objectives", column) for column in goals]
-        wanted += [("test", test)] * (test is not None) + [("cost", cost)] * (cost is not None)  # type: ignore[list-item]
-        wanted += [("fidelities", column) for column in fidelities or {}]
+        named = [("test", test), ("cost", cost), *(("fidelities", column) for column in fidelities or {})]
+        wanted += [(option, column) for option, column in named if column is not None]
         self.rows = read_table(table, wanted)
         self.space = nasbench201.cell_space()
         self.objectives = tuple(Objective(column, direction) for column, direction in goals.items())
