@@ -131,6 +131,7 @@ def list_(
     environments: Annotated[bool, typer.Option("--environments", help="Only environments.")] = False,
     searchers: Annotated[bool, typer.Option("--searchers", help="Only searchers.")] = False,
     rewards: Annotated[bool, typer.Option("--rewards", help="Only rewards.")] = False,
+    stopping: Annotated[bool, typer.Option("--stopping", help="Only stopping rules.")] = False,
     datasets: Annotated[bool, typer.Option("--datasets", help="Only data sets.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -141,7 +142,7 @@ def list_(
       automl-ext list
       automl-ext list --searchers --json
     """
-    wanted = {"environments": environments, "searchers": searchers, "rewards": rewards, "datasets": datasets}
+    wanted = dict(zip(listing.KINDS, (environments, searchers, rewards, stopping, datasets), strict=True))
     known = {kind: rows() for kind, rows in listing.KINDS.items() if wanted[kind] or not any(wanted.values())}
     if as_json:
         say_json(known)

@@ -1,4 +1,7 @@
-"""What a config can name, as rows and as text: environments, searchers with what they treat, rewards, data sets."""
+"""What a config can name, as rows and as text.
+
+Environments, searchers with what they treat, rewards, stopping rules, data sets.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 from automl_ext import registry
 from automl_ext.rewards.named import REWARDS
+from automl_ext.rules import STOPPING
 from automl_ext.terminal import table
 
 Row = dict[str, Any]
@@ -28,6 +32,10 @@ def _rewards() -> list[Row]:
     return [_row(name, entry) for name, entry in REWARDS.items()]
 
 
+def _stopping() -> list[Row]:
+    return [_row(name, entry) for name, entry in STOPPING.items()]
+
+
 def _datasets() -> list[Row]:
     from automl_ext.data import DATASETS
 
@@ -45,6 +53,7 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "environments": _environments,
     "searchers": _searchers,
     "rewards": _rewards,
+    "stopping": _stopping,
     "datasets": _datasets,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from automl_ext.decisions import Choice, SpaceError
-from automl_ext.objective import Objective
+from automl_ext.objective import Objective, traded
 from automl_ext.space import Space
 
 
@@ -36,11 +36,11 @@ def unconditional_only(space: Space, searcher: str) -> None:
 
 def one_objective(objectives: Sequence[Objective], searcher: str) -> None:
     """ValueError where a second objective is to be traded off; one with a limit is a constraint, which all respect."""
-    traded = [objective.name for objective in objectives[1:] if objective.limit is None]
-    if traded:
+    others = traded(objectives)[1:]
+    if others:
         raise ValueError(
-            f"{searcher} takes one objective, and {traded[0]} is another; give it a limit, weigh both in `reward:`, "
-            "or use a searcher for several objectives"
+            f"{searcher} takes one objective, and {others[0].name} is another; give it a limit (`limits:`), weigh both "
+            "in `reward:`, or use a searcher for several objectives"
         )
 
 

@@ -60,7 +60,7 @@ SEARCHERS: Mapping[str, Entry] = {
     "local": Entry("automl_ext.baselines.local:Local", "first improvement among single changes, restart when stuck"),
     "optuna": Entry(
         "automl_ext.baselines.optuna:Optuna",
-        "Optuna's samplers: tpe, gp, cmaes, nsga2, nsga3, random",
+        "Optuna's samplers (tpe, gp, cmaes, nsga2, nsga3, random); needs automl-ext[optuna]",
         "Akiba et al. 2019, arXiv 1907.10902",
         several=True,
     ),

@@ -300,9 +300,10 @@ def test_list(say):
     assert code == 0
     assert all(name in out for name in ("automl_ext/Pruning-v0", "ddpg", "fashion-mnist", "my_module:MySearcher"))
     known = json.loads(say("list", "--json")[1])
-    assert set(known) == {"environments", "searchers", "rewards", "datasets"}
+    assert set(known) == {"environments", "searchers", "rewards", "stopping", "datasets"}
     assert {"mnasnet-soft", "mnasnet-hard", "rena", "weighted-sum"} == {row["name"] for row in known["rewards"]}
     assert {row["distribution"] for row in known["searchers"]} <= {"automl-ext", "optuna"}
+    assert {"median", "extrapolation", "curve-network"} == {row["name"] for row in known["stopping"]}
     assert list(json.loads(say("list", "--datasets", "--json")[1])) == ["datasets"]
 
 

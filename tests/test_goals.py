@@ -6,8 +6,9 @@ import json
 
 import gymnasium
 import pytest
+from targets import Listed
 
-from automl_ext import Objective, Proposal, Real, Run, SearchEnv, Space, search
+from automl_ext import Objective, Real, Run, SearchEnv, Space, search
 from automl_ext.config import Config, ConfigError, changed, checked, load
 from automl_ext.construct import construct
 from automl_ext.driver import RunError
@@ -34,18 +35,6 @@ class Net(SearchEnv):
 
     def test(self, job, report):
         return {"test_accuracy": job.candidate["width"] / (2 + job.candidate["width"])}
-
-
-class Listed:
-    """Asks the widths that it was given."""
-
-    def __init__(self, widths):
-        self.widths = widths
-
-    def ask(self, number, pending, rng):
-        return Proposal({"width": self.widths[number]}) if number < len(self.widths) else None
-
-    def tell(self, trial, rng): ...
 
 
 class Worst:

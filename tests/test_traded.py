@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gymnasium
+from targets import Listed
 
-from automl_ext import Objective, Proposal, Real, Run, SearchEnv, Space, search
+from automl_ext import Objective, Real, Run, SearchEnv, Space, search
 
 WIDTHS = [0.5, 9.0, 3.0, 8.0, 1.0, 2.0, 7.0, 6.0, 5.0, 4.0]
 
@@ -22,16 +23,6 @@ class Line(SearchEnv):
         (Path(job.folder) / "weights.bin").write_bytes(b"w")
         width = job.candidate["width"]
         return {"good": width if width >= 1 else -1.0, "cost": max(width, 1.0)}
-
-
-class Listed:
-    def __init__(self, widths):
-        self.widths = widths
-
-    def ask(self, number, pending, rng):
-        return Proposal({"width": self.widths[number]}) if number < len(self.widths) else None
-
-    def tell(self, trial, rng): ...
 
 
 gymnasium.register("traded/Line-v0", entry_point=Line)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from automl_ext.objective import Metrics, Objective
+from automl_ext.objective import Metrics, Objective, traded
 from automl_ext.searcher import Trial
 from automl_ext.space import Candidate
 
@@ -65,11 +65,6 @@ def entry_of(trial: Trial, objectives: Sequence[Objective]) -> Entry | None:
     if not all(math.isfinite(value) for value in (violation, *values)):
         return None
     return Entry(trial.number, trial.candidate, dict(trial.note), violation, values)
-
-
-def traded(objectives: Sequence[Objective]) -> list[Objective]:
-    """The primary objective and all others without a limit."""
-    return [objectives[0], *(objective for objective in objectives[1:] if objective.limit is None)]
 
 
 def best_first(entries: Iterable[Entry]) -> list[Entry]:

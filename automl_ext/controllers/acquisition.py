@@ -46,8 +46,10 @@ def directions(count: int, objectives: int, rng: np.random.Generator) -> Floats:
 
 def scalarised(values: Floats, along: Floats) -> Floats:
     """(..., k) how far values (..., m), above a reference of 0, reach in each of k directions, to the power of m."""
-    reach = np.maximum(values[..., None, :], 0.0) / along
-    return np.asarray(reach.min(axis=-1) ** values.shape[-1])
+    reach = values[..., 0, None] / along[:, 0]
+    for place in range(1, values.shape[-1]):
+        reach = np.minimum(reach, values[..., place, None] / along[:, place])
+    return np.asarray(np.maximum(reach, 0.0) ** values.shape[-1])
 
 
 def hypervolume_improvement(

@@ -97,8 +97,8 @@ class Predictor:
         self.pool = Pool(target)
         self.models: Sequence[GaussianProcess | Forest] = []
         sample = np.array([described(target, target.space.sample(rng)) for _ in range(100)])
-        self.prior = Prior.of(sample, own=1.0)
-        self.hypers = [self.prior.start(sample.shape[1]) for _ in self.traded]
+        self.prior = Prior.of(sample)
+        self.hypers = [self.prior.start() for _ in self.traded]
         self.values: Floats = np.zeros((0, len(self.traded)))
         self.rate = 1.0
 
@@ -141,7 +141,7 @@ class Predictor:
 
             self.models = [Forest(x, column, rng) for column in columns]
             return
-        hypers = [*self.hypers, *[self.prior.start(x.shape[1])] * (len(columns) - len(self.hypers))][: len(columns)]
+        hypers = [*self.hypers, *[self.prior.start()] * (len(columns) - len(self.hypers))][: len(columns)]
         if self.count >= 1.1 * self.fitted or len(hypers) > len(self.hypers):
             self.fitted = self.count
             few = rng.permutation(len(x))[:150]

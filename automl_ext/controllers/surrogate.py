@@ -2,10 +2,11 @@
 
 C. E. Rasmussen, C. K. I. Williams, "Gaussian Processes for Machine Learning", 2006 (chapters 2, 4, 5).
 
-The kernel is one scale times a stationary function of q = sum_j w_j (x_j - x'_j)^2 over the features. Every feature has
+The kernel is one scale times Matern 5/2 of r^2 = q = sum_j w_j (x_j - x'_j)^2 over the features. Every feature has
 a weight of its own (automatic relevance), and all share one: log w_j = log(common) + own_j, where a normal prior draws
-the own parts to 0. On one-hot choices and counts q is a weighted Hamming distance. Hyperparameters are the mode of
-their posterior, by L-BFGS with exact gradients, started at the last ones; the kernel's scale has a closed form.
+the own parts to the logarithm of the feature's unit. On one-hot choices and counts q is a weighted Hamming distance.
+Hyperparameters are the mode of their posterior, by L-BFGS with exact gradients, started at the last ones and anew; the
+kernel's scale has a closed form.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ def squared(left: Floats, right: Floats) -> Floats:
 
 
 def kernel(q: Floats) -> tuple[Floats, Floats]:
-    """exp(-q / 2) of weighted squared distances q, and its derivative by q."""
-    value = np.exp(-0.5 * q)
-    return value, -0.5 * value
+    """Matern 5/2 of weighted squared distances q, and its derivative by q."""
+    root = np.sqrt(5.0 * q)
+    fall = np.exp(-root)
+    return (1.0 + root + 5.0 / 3.0 * q) * fall, -5.0 / 6.0 * (1.0 + root) * fall
 
 
 @dataclass(frozen=True)
@@ -56,26 +58,33 @@ class Hyper:
 
 @dataclass(frozen=True)
 class Prior:
-    """Normal priors of the logarithms: (mean, deviation) of common and noise, deviation of each own around 0."""
+    """Normal priors of the logarithms: (mean, deviation) of common and noise; of each own, mean (d,) and deviation."""
 
     common: tuple[float, float]
+    centre: Floats
+    own: float = 1.0
     noise: tuple[float, float] = (-4.0, 2.0)
-    own: float = 0.3
 
     @staticmethod
-    def of(features: Floats, own: float) -> Prior:
-        """Centred where the mean squared distance of two rows of `features` (n, d) is 1."""
-        spread = 2.0 * float(features.var(axis=0).sum())
-        return Prior((-float(np.log(max(spread, 1e-9))), 1.0), own=own)
+    def of(features: Floats, own: float = 1.0) -> Prior:
+        """Centred where rows of `features` (n, d) have a mean squared distance of 1.
 
-    def start(self, size: int) -> Hyper:
-        return Hyper(self.common[0], np.zeros(size), self.noise[0])
+        Choices and counts (whole numbers, up to 4 apart) keep their unit; other features count three times their range,
+        so that two numbers drawn at random are as far from each other as two options of a choice.
+        """
+        spread = np.ptp(features, axis=0)
+        number = (features != np.round(features)).any(axis=0) | (spread > 4)
+        unit = np.where(number & (spread > 0), 3.0 / np.where(spread > 0, spread, 1.0), 1.0)
+        total = 2.0 * float((features * unit).var(axis=0).sum())
+        return Prior((-float(np.log(max(total, 1e-9))), 1.0), 2.0 * np.log(unit), own)
+
+    def start(self) -> Hyper:
+        return Hyper(self.common[0], self.centre, self.noise[0])
 
     def loss(self, flat: Floats) -> tuple[float, Floats]:
         """Minus the log density, up to a constant, and its gradient."""
-        mean = np.array([self.common[0], self.noise[0], *np.zeros(len(flat) - 2)])
-        width = np.array([self.common[1], self.noise[1], *np.full(len(flat) - 2, self.own)])
-        z = (flat - mean) / width
+        width = np.array([self.common[1], self.noise[1], *np.full(len(self.centre), self.own)])
+        z = (flat - self.start().flat()) / width
         return 0.5 * float(z @ z), z / width
 
 
@@ -113,12 +122,21 @@ class GaussianProcess:
         return np.asarray((solve_triangular(lower, across, lower=True, check_finite=False) ** 2).sum(0))
 
 
-def fit(x: Floats, y: Floats, prior: Prior, start: Hyper, steps: int) -> Hyper:
-    """The hyperparameters of features x (n, d) and values y (n,): at most `steps` of L-BFGS from `start`."""
-    flat = start.flat()
-    bounds = [(prior.common[0] - 6, prior.common[0] + 6), tuple(np.log(NOISE)), *[(-4.0, 4.0)] * x.shape[1]]
-    found = minimize(_loss, flat, (x, y, prior), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
-    return Hyper.of(found.x) if np.isfinite(found.fun) and np.isfinite(found.x).all() else start
+def fit(x: Floats, y: Floats, prior: Prior, last: Hyper, steps: int) -> Hyper:
+    """The hyperparameters of features x (n, d) and values y (n,), by L-BFGS of at most `steps` from each of two starts.
+
+    These are the last ones, which trouble by noise may have led astray, and the prior's centre.
+    """
+    low, high = prior.common[0] - 6, prior.common[0] + 6
+    bounds = [(low, high), tuple(np.log(NOISE)), *((centre - 4.0, centre + 4.0) for centre in prior.centre)]
+    best, least = last, np.inf
+    for start in (last, prior.start()):
+        found = minimize(
+            _loss, start.flat(), (x, y, prior), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps}
+        )
+        if found.fun < least and np.isfinite(found.x).all():
+            best, least = Hyper.of(found.x), found.fun
+    return best
 
 
 def _loss(flat: Floats, x: Floats, y: Floats, prior: Prior) -> tuple[float, Floats]:

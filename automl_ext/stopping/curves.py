@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_ext.objective import Objective, rank
+from automl_ext.objective import Objective, rank, traded
 from automl_ext.searcher import Trial
 
 Floats = NDArray[np.float64]
@@ -24,10 +24,10 @@ Floats = NDArray[np.float64]
 
 def one_curve(objectives: Sequence[Objective], rule: str) -> None:
     """ValueError where a second objective is to be traded off: a curve shows the primary one alone."""
-    traded = [objective.name for objective in objectives[1:] if objective.limit is None]
-    if traded:
+    others = traded(objectives)[1:]
+    if others:
         raise ValueError(
-            f"{rule} judges curves of {objectives[0].name} alone, and {traded[0]} is another objective; "
+            f"{rule} judges curves of {objectives[0].name} alone, and {others[0].name} is another objective; "
             "give it a limit, or leave out `stopping:`"
         )
 

@@ -21,7 +21,8 @@ HYPER = Hyper(0.7, np.array([0.5, -0.3, 0.0, -1.0]), -4.0)
 
 def covariance(left, right):
     difference = left[:, None, :] - right[None, :, :]
-    return np.exp(-0.5 * (difference**2 * HYPER.weights()).sum(-1))
+    r = np.sqrt((difference**2 * HYPER.weights()).sum(-1))
+    return (1 + np.sqrt(5) * r + 5 * r**2 / 3) * np.exp(-np.sqrt(5) * r)
 
 
 def test_squared_distances():
@@ -67,14 +68,14 @@ def test_the_loss_is_that_of_a_normal_density_at_the_best_scale():
     both = covariance(x, x) + np.exp(-4.0) * np.eye(len(x))
     scale = y @ np.linalg.inv(both) @ y / len(y)
     log_density = -0.5 * y @ np.linalg.inv(scale * both) @ y - 0.5 * np.linalg.slogdet(scale * both)[1]
-    flat, wide = HYPER.flat(), Prior((0.0, 1e9), (0.0, 1e9), 1e9)
+    flat, wide = HYPER.flat(), Prior((0.0, 1e9), np.zeros(4), 1e9, (0.0, 1e9))
     assert _loss(flat, x, y, wide)[0] == pytest.approx(-log_density - len(y) / 2)
 
 
 def test_fitting_finds_which_features_matter_and_never_gets_worse():
     x, y = problem(60)
     prior = Prior.of(x, 1.0)
-    start = prior.start(4)
+    start = prior.start()
     found = fit(x, y, prior, start, 50)
     assert _loss(found.flat(), x, y, prior)[0] < _loss(start.flat(), x, y, prior)[0]
     assert found.weights()[0] > 3 * found.weights()[2:].max()
@@ -85,7 +86,7 @@ def test_one_row_and_equal_values_are_survived():
     x = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
     for count in (1, 2, 3):
         prior = Prior.of(x, 0.3)
-        hyper = fit(x[:count], np.zeros(count), prior, prior.start(2), 10)
+        hyper = fit(x[:count], np.zeros(count), prior, prior.start(), 10)
         mean, deviation = GaussianProcess(x[:count], np.zeros(count), hyper).predict(x, [x[0]])
         assert (mean == 0).all() and (deviation > 0).all() and np.isfinite(deviation).all()
 
@@ -93,5 +94,23 @@ def test_one_row_and_equal_values_are_survived():
 def test_features_that_never_vary_are_survived():
     x, y = np.ones((20, 3)), np.arange(20.0) - 9.5
     prior = Prior.of(x, 0.3)
-    hyper = fit(x, y, prior, prior.start(3), 10)
+    hyper = fit(x, y, prior, prior.start(), 10)
     assert np.isfinite(GaussianProcess(x, y, hyper).predict(x)[1]).all()
+
+
+def test_units_of_the_prior():
+    """Choices and counts keep their unit; numbers count three times their range, also where they are often silent."""
+    rng = np.random.default_rng(0)
+    choice, count = rng.integers(2, size=200), rng.integers(5, size=200)
+    number, large = rng.random(200), 1e6 * rng.random(200)
+    silent = np.where(rng.random(200) < 0.8, 0.5, rng.random(200))
+    prior = Prior.of(np.stack([choice, count, number, large, silent, np.full(200, 0.5)], axis=1).astype(float))
+    assert np.exp(0.5 * prior.centre) == pytest.approx([1.0, 1.0, 3.0, 3e-6, 3.0, 1.0], rel=0.1)
+    assert prior.loss(prior.start().flat())[0] == 0.0
+
+
+def test_a_start_that_took_everything_for_noise_is_left():
+    x, y = problem(40)
+    prior = Prior.of(x)
+    astray = Hyper(prior.common[0] - 5, prior.centre - 3, 0.0)
+    assert np.exp(fit(x, y, prior, astray, 30).noise) < 0.05
