@@ -5,6 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
+from automl_ext.worker import one_thread
+
 HERE = str(Path(__file__).parent)
 if HERE not in sys.path:
     sys.path.append(HERE)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As in a worker: two test processes on two cores would only wait for each other's threads."""
+    one_thread()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,16 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
 def imports(path: Path) -> set[str]:
     """Absolute names of all modules that a file imports, at any depth."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -53,7 +60,7 @@ def test_tasks_do_not_know_each_other(path):
 @pytest.mark.parametrize("path", [*CORE, *TASKS], ids=name)
 def test_nothing_unsafe(path):
     assert not {module.split(".")[0] for module in imports(path)} & UNSAFE_MODULES
-    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    calls = {ast.unparse(node.func) for node in nodes(path) if isinstance(node, ast.Call)}
     assert not calls & UNSAFE_CALLS
 
 

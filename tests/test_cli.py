@@ -213,6 +213,7 @@ def test_equal_runs_take_another_folder_and_compare(valley, say):
     assert "loss" in refused(say("compare", "runs/valley-s0", "--metric", "beauty"))
 
 
+@pytest.mark.slow
 def test_an_expectation_missed(valley, say):
     answer = say("run", "valley.yaml", "--set", "expect.loss=[null, -1]", "--set", "expect.speed=[1, 2]")
     line = refused(answer, 3)

@@ -71,6 +71,7 @@ def test_runs_of_one_configuration_are_a_group_and_its_baselines_another(tmp_pat
     assert any("Fewer than 5 pairs" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_a_clear_winner_over_eight_seeds_is_significant_and_pairs_go_by_seed(tmp_path):
     good = [make_run(tmp_path, search_trials([0.5 + seed / 20]), seed) for seed in range(8)]
     poor = [
@@ -247,6 +248,7 @@ def test_a_rewarded_search_is_compared_with_one_that_trades_by_their_fronts(tmp_
     assert not any("Different rewards" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_fronts_are_drawn_beside_the_curves(tmp_path):
     runs = [*cloud_runs(tmp_path, "good", 0.05), *cloud_runs(tmp_path, "poor", 0.0, 1)]
     svg = draw(compare(runs), tmp_path / "a.svg").read_text()
@@ -264,6 +266,7 @@ def test_an_outline_goes_around_what_is_attained():
     assert outline(corners[:0], edge).tolist() == [[5.0, 6.0]]
 
 
+@pytest.mark.slow
 def test_tables_json_and_curves(tmp_path):
     names = "<script>&"
     runs = [

@@ -68,6 +68,7 @@ def test_what_misses_a_limit_covers_nothing():
     assert covered({"": tell(trials(SQUARE), three)}) == {}
 
 
+@pytest.mark.slow
 def test_status_report_and_end_tell_of_the_front(tmp_path):
     run = make_run(tmp_path, trials(SQUARE), baselines={"grid": trials([(0.3, 4.0)])})
     facts = standing(run)
@@ -82,6 +83,7 @@ def test_status_report_and_end_tell_of_the_front(tmp_path):
     assert standing(alone)["front"] is None and standing_row(standing(alone))[5] == "accuracy 90.0 %"
 
 
+@pytest.mark.slow
 def test_finalists_on_the_front_are_marked(tmp_path):
     finals = [
         *trials([(0.9, 3.0)], "final-1", 2, role="searched", name="trial-0", repeat=0),
@@ -95,6 +97,7 @@ def test_finalists_on_the_front_are_marked(tmp_path):
     assert not any(row.on_front for row in final_rows(read(alone), {}))
 
 
+@pytest.mark.slow
 def test_a_rewarded_run_shows_the_front_behind_the_reward(tmp_path):
     reward = {"name": "weighted-sum", "weights": {"accuracy": 1.0}}
     journal = trials(SQUARE)

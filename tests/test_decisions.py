@@ -34,6 +34,7 @@ def test_a_real_goes_to_the_nearest_end(decision, value):
     assert decision.nearest(value) == min(max(value, decision.low), decision.high)
 
 
+@pytest.mark.slow
 @given(INTEGERS | REALS, st.floats(0, 1))
 def test_units_and_values_go_back_and_forth(decision, unit):
     value = decision.from_unit(unit)

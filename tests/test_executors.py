@@ -136,6 +136,7 @@ def test_a_timeout_kills_and_the_next_task_runs(pool, tmp_path):
     assert metrics(pool.submit(payload("Mixed", mixed(1)), 5.0))
 
 
+@pytest.mark.slow
 def test_a_new_workers_start_is_not_the_evaluations_time():
     executor = ProcessExecutor(1)
     try:
@@ -147,6 +148,7 @@ def test_a_new_workers_start_is_not_the_evaluations_time():
         executor.close(now=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [("dies", "exit code 3"), ("dies-with-0", "the worker left"), ("killed", "killed by SIGKILL")],
@@ -160,6 +162,7 @@ def test_a_dead_worker_is_named_and_replaced(pool, tmp_path, name, words):
         assert metrics(pool.submit(payload("Mixed", mixed(number)), None))
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_idle_costs_nothing(pool):
     pids = {int(metrics(pool.submit(payload("Environment", mixed(n)), None))["pid"]) for n in range(6)}
     for pid in pids:
@@ -180,6 +183,7 @@ def test_a_worker_over_its_memory_limit_leaves(tmp_path):
         executor.close(now=True)
 
 
+@pytest.mark.slow
 def test_workers_are_replaced_after_max_tasks():
     executor = ProcessExecutor(1, max_tasks=2)
     try:
@@ -203,6 +207,7 @@ def test_forkserver_is_as_good_as_spawn(tmp_path):
         executor.close(now=True)
 
 
+@pytest.mark.slow
 def test_waiting_tasks_can_be_cancelled():
     executor = ProcessExecutor(1)
     try:
@@ -217,6 +222,7 @@ def test_waiting_tasks_can_be_cancelled():
     executor.close()
 
 
+@pytest.mark.slow
 def test_close_finishes_what_was_submitted_and_close_now_kills():
     executor = ProcessExecutor(2)
     futures = [executor.submit(payload("Sleeping", mixed(n), seconds=0.1), None) for n in range(4)]
@@ -235,6 +241,7 @@ def test_close_finishes_what_was_submitted_and_close_now_kills():
     assert futures[1].cancelled()
 
 
+@pytest.mark.slow
 def test_evaluations_killed_by_a_timeout_take_their_children_along(pool, tmp_path):
     with pytest.raises(TimeoutError):
         pool.submit(payload("Parent", mixed(0), note=str(tmp_path / "pid")), 0.5).result(60)
@@ -340,6 +347,7 @@ def test_ctrl_c_in_the_terminal_is_the_drivers_business(start):
     assert out.split() == ["True", "True"] and errors == "" and process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ids", ["own", "module"])
 def test_a_script_without_main_guard_starts_once(tmp_path, ids):
     """A target of the script gets one line; one of a module just works."""
@@ -416,6 +424,7 @@ def test_a_child_process_ends_with_its_parent(tmp_path):
     assert family(process.pid) == set()
 
 
+@pytest.mark.slow
 def test_futures_hands_out_as_many_as_there_are_workers_and_the_rest_can_be_cancelled():
     with ThreadPoolExecutor(1) as threads:
         executor = Futures(threads)

@@ -139,6 +139,7 @@ def test_growth_is_the_hypervolume_of_every_beginning(points, most):
 # ---------------------------------------------------------------- attainment
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=5), min_size=1, max_size=6))
 def test_attainment_by_counting_runs(clouds):
     """A place is attained by a run with a point that is nowhere worse; the corners bound what enough runs attain."""

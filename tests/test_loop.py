@@ -268,6 +268,7 @@ def test_the_target_stops_the_search_at_a_tell(tmp_path):
     assert len(scores) <= first + 3 < 500
 
 
+@pytest.mark.slow
 def test_wall_time_stops_the_search_and_the_finals_are_played(tmp_path):
     run = play(tmp_path, trials=10**6, wall_time=0.5, final=[{"top": 1}], cache=False)
     assert 1 < len(list(run.trials("search"))) < 10**5

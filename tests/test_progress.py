@@ -73,6 +73,7 @@ def test_plain_lines_come_every_few_seconds_only():
     assert len(out.getvalue().splitlines()) == 2 * 4 + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("total", [4, None])
 def test_the_live_display_keeps_a_bar_a_stage(total):
     out = io.StringIO()

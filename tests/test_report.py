@@ -221,6 +221,7 @@ def check_page(html):
     return page
 
 
+@pytest.mark.slow
 def test_the_page_says_it_all(pruning):
     (pruning.folder / "best" / "pictures").mkdir(parents=True)
     (pruning.folder / "best" / "model.py").write_text("")
@@ -237,6 +238,7 @@ def test_the_page_says_it_all(pruning):
     assert write_report(pruning, pruning.folder / "elsewhere").read_text() == html
 
 
+@pytest.mark.slow
 def test_hostile_text_stays_text(tmp_path):
     failure = Failure(EVIL, EVIL, EVIL * 50)
     trials = []
@@ -327,6 +329,7 @@ def test_big_journals_stay_small_and_quick(tmp_path, count):
     assert len(html) < 600_000
 
 
+@pytest.mark.slow
 def test_importing_the_report_and_writing_one_needs_no_torch(pruning):
     code = (
         "import sys, automl_ext.report as report, automl_ext.compare; from automl_ext.run import Run\n"
@@ -416,6 +419,7 @@ def planted(count, noise, seed=0):
     return rows
 
 
+@pytest.mark.slow
 def test_importance_finds_planted_decisions_and_doubts_noise():
     found = importance(planted(200, 0.02))
     assert found.r2 > 0.8 and found.candidates == 200
@@ -445,6 +449,7 @@ def test_encoding_keeps_numbers_and_marks_silence():
     assert encode_candidates([{"n": 3, "flag": True}] * 4)[1] == {}
 
 
+@pytest.mark.slow
 def test_the_page_says_when_the_forest_is_not_to_be_trusted(tmp_path):
     draw = np.random.default_rng(0)
     page = contents(make_run(tmp_path, [trial(i, {"accuracy": float(draw.random())}) for i in range(60)]))
@@ -474,6 +479,7 @@ def test_figures_repeat_themselves_and_keep_text(tmp_path):
     assert f"{len(front(points, two))} evaluations not dominated" in first[1].caption
 
 
+@pytest.mark.slow
 def test_a_single_objective_is_shown_against_what_it_costs(tmp_path):
     trials = [
         trial(i, {"accuracy": i / 20, "latency_ms": 1.0 + i, "macs_m": 3.0, "depth": float(i)}) for i in range(20)

@@ -21,7 +21,7 @@ SMALL = {
     "hyperband": {"max_budget": 9.0},
     "successive-halving": {"max_budget": 9.0},
     "q-learning": {"epsilons": [[1.0, 4], [0.5, 3], [0.1, 3]], "batch": 16},
-    "predictor": {"start": 4, "candidates": 6, "rounds": 1, "memory": 12},
+    "predictor": {"start": 8, "candidates": 6, "rounds": 1, "memory": 12},
     "lemonade": {"starts": 3, "accepted": 2, "proposed": 4, "cheap": ("score",)},
     "optuna": {"options": {"n_startup_trials": 5}},
     "progressive": {
@@ -59,7 +59,20 @@ def test_every_searcher_keeps_the_contract(name):
     check_searcher(searcher_class(name), options=SMALL.get(name), learns=False, trials=12 if name in HEAVY else 30)
 
 
+ENOUGH = {
+    "ddpg": ({}, 60),
+    "nao": ({"first": 30, "new": 5, "best": 5, "updates": 25}, 100),
+    "optuna": ({}, 80),
+    "ppo": ({}, 80),
+    "predictor": ({}, 40),
+    "progressive": ({}, 100),
+    "q-learning": ({}, 80),
+    "reinforce": ({}, 100),
+}
+"""Options and trials of the slow ones; the others have 150 trials."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in BASELINES])
 def test_every_searcher_that_learns_beats_random(name):
-    check_learns(searcher_class(name), {}, 150)
+    check_learns(searcher_class(name), *ENOUGH.get(name, ({}, 150)))

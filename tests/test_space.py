@@ -56,6 +56,7 @@ def half(path: str, decision: Decision, made: Mapping[str, Value]) -> Decision:
     return decision.within(decision.low, middle) if turn % 2 else decision.within(middle, decision.high)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(drawn(2), st.integers(0, 1000))
 def test_any_space_keeps_the_contract(space, seed):

@@ -582,6 +582,7 @@ def test_the_planted_optimum_is_in_the_space_and_scores_zero():
         assert all(score(space.sample(np.random.default_rng(seed))) < 0 for seed in range(5))
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     check_target(Valley())

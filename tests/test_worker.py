@@ -237,6 +237,7 @@ def test_abandon_keeps_the_log_with_the_reason(tmp_path):
 # ---------------------------------------------------------------- output
 
 
+@pytest.mark.slow
 def test_output_of_every_kind_goes_to_the_log(tmp_path, capfd):
     script = f"""
 import sys; sys.path.append({str(Path(targets.__file__).parent)!r})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
@@ -13,7 +11,7 @@ from automl_ext.baselines.newcomers import ENOUGH, PARENTS
 from automl_ext.baselines.rungs import WAITING, best_first, entry_of
 from automl_ext.decisions import Choice, Integer
 from automl_ext.objective import Objective
-from automl_ext.searcher import Proposal, stream
+from automl_ext.searcher import stream
 from automl_ext.space import Space
 from automl_ext.testing.planted import hash_of, planted_score, target_of
 
@@ -53,6 +51,7 @@ def textbook(told, asked, objectives, reduction=3):
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", [1, 8])
 @pytest.mark.parametrize("others", OBJECTIVES.values(), ids=OBJECTIVES)
 def test_promotions_are_those_of_the_textbook(search_budgets, others, parallel):
@@ -199,40 +198,6 @@ def test_two_objectives_spread_over_the_front(search_budgets):
     assert np.ptp([trial.metrics["ms"] for trial in top]) > 60
     newcomers = [trial for trial in trials if trial.parent is None]
     assert np.mean([t.candidate["b"] for t in top]) < 0.7 * np.mean([t.candidate["b"] for t in newcomers])
-
-
-def ask_seconds(searcher):
-    """Of a newcomer, the dearest kind of ask, with seven pending."""
-    space = searcher.newcomers.target.space
-    pending = [Proposal(space.sample(np.random.default_rng(n)), {}, 1.0) for n in range(7)]
-
-    def once(number):
-        started = time.perf_counter()
-        assert searcher.ask(number, pending, np.random.default_rng(number)).parent is None
-        return time.perf_counter() - started
-
-    return np.median([once(number) for number in range(300)])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("sampler", ["random", "evolution"])
-def test_asking_costs_the_same_after_ten_thousand_trials(search_budgets, sampler):
-    """`ask` cost at 10,000 told trials at most twice that at 1,000."""
-    space = Space(*(Integer(f"n{index}", 1, 64) for index in range(6)))
-    score = planted_score(space, 0)
-    seconds = {}
-    searcher = asha(space=space, sampler=sampler)
-
-    def evaluate(proposal):
-        evaluate.count += 1
-        thousand = evaluate.count // 1000 * 1000
-        if thousand in (1000, 10_000) and thousand not in seconds and proposal.parent is None:
-            seconds[thousand] = min(ask_seconds(searcher) for _ in range(5))
-        return {"score": score(proposal.candidate)}
-
-    evaluate.count = 0
-    search_budgets(searcher, evaluate, 10_050)
-    assert seconds[10_000] < 2 * seconds[1000]
 
 
 @pytest.mark.parametrize(

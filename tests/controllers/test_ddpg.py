@@ -33,6 +33,7 @@ def told(searcher, number, value):
     searcher.tell(trial, stream(0, "tell", number))
 
 
+@pytest.mark.slow
 def test_truncated_normal():
     """truncated normal: samples in [0,1], sigma at episode warmup+k is 0.5*0.95^k, mean -> mu as sigma -> 0"""
     rng = np.random.default_rng(0)
@@ -56,6 +57,7 @@ def test_a_constant_reward_gives_targets_of_zero():
     assert seen and max(seen) < 1e-6
 
 
+@pytest.mark.slow
 def test_soft_update():
     """soft update formula"""
     fast, slow = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
@@ -65,6 +67,7 @@ def test_soft_update():
         torch.testing.assert_close(value, wanted)
 
 
+@pytest.mark.slow
 def test_the_last_step_has_no_future():
     """done masks bootstrap: at the last step the target is R - b, whatever the next state's value is."""
     searcher = agent(warmup=1)
@@ -80,6 +83,7 @@ def test_the_last_step_has_no_future():
     assert float(goals[0]) == 3.0 and float(goals[1]) != 3.0
 
 
+@pytest.mark.slow
 def test_every_step_of_an_episode_gets_the_same_reward_and_the_realised_action():
     """Transitions are (s_t, a_t, R, s_{t+1}) with the SAME final reward R on every step."""
     steps = agent().transitions({"n0": 1, "n1": 16, "n2": 32}, 0.25)

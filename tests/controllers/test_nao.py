@@ -193,6 +193,7 @@ def wish(vocabulary, token):
     return np.eye(vocabulary.size, dtype=np.float32)[token]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", [1, 8])
 def test_rounds_are_as_long_as_asked_and_new(parallel):
     """X <- N0 random architectures; keep decoded sequences not already in the pool."""
@@ -212,6 +213,7 @@ def test_it_learns_at_the_end_of_a_round_only():
     assert not all(torch.equal(old, new) for old, new in zip(before, watched.model.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_equal_scores_and_failures_are_no_trouble():
     """min = max in the pool gives 0/0 in scaling; guard."""
     for score in (lambda candidate: 1.0, lambda candidate: None):

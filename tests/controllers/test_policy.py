@@ -88,6 +88,7 @@ def test_sampling_and_walking_again_give_one_log_probability(name, layers):
     assert np.allclose(rewalked(policy, [candidate for candidate, _ in sampled]), alone, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINITE)
 def test_samples_come_as_often_as_their_probability_says(name):
     policy, rng = network(FINITE[name]), np.random.default_rng(1)
@@ -119,6 +120,7 @@ def test_the_density_of_a_real_integrates_to_one_over_what_is_legal(space):
     assert abs(np.trapezoid(density, places) - 1) < 1e-3
 
 
+@pytest.mark.slow
 def test_samples_respect_every_constraint():
     """masks: 10 000 random samples never break a constraint (a thousand here)."""
     options = ["g", "m", "v"]

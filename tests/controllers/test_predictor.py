@@ -71,6 +71,7 @@ def test_the_same_seed_gives_the_same_sequence():
     assert simulate(searcher(seed=1), score, 12, seed=1) != first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", [1, 4])
 @pytest.mark.parametrize("name", ["choice", "conditional"])
 def test_nothing_is_proposed_twice_while_anything_is_left(name, parallel):
@@ -108,6 +109,7 @@ def test_failed_candidates_are_never_asked_again_and_are_avoided():
     assert np.mean(failed[10:]) < 0.25  # random: 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_no_success(bad):
     score = planted_score(DIGITS, 3)
@@ -189,6 +191,7 @@ def test_features_of_the_target_are_learned_on():
     assert late[0] > late[1] + 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acquisition", ["thompson", "bound"])
 @pytest.mark.parametrize("name", ["choice", "mixed"])
 def test_other_acquisitions_learn_too(name, acquisition):
@@ -199,6 +202,7 @@ def test_other_acquisitions_learn_too(name, acquisition):
     assert np.mean(values[-15:]) > np.mean(values[:10])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["choice", "conditional"])
 def test_trees_learn_too(name):
     space = spaces()[name]

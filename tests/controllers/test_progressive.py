@@ -220,6 +220,7 @@ def test_a_chain_grows_by_its_steps():
     assert lengths == [{0, 1}, {2}, {3}]
 
 
+@pytest.mark.slow
 def test_without_finish_it_goes_on_and_finds_what_growing_missed():
     """A block that is worth nothing without the last one is put right after the last level."""
     space = Space(*(Choice(f"c{index}", list("abcd")) for index in range(3)))
@@ -235,6 +236,7 @@ def test_without_finish_it_goes_on_and_finds_what_growing_missed():
     assert len(simulate(searcher(space, steps=1, later_steps=1), score, 200)) == 64
 
 
+@pytest.mark.slow
 def test_failed_candidates_are_not_extended():
     space = Space(*(Choice(f"c{index}", list("abc")) for index in range(3)))
     trials = simulate(searcher(space, finish=True), lambda c: None if c["c0"] == "b" else 1.0, 50)

@@ -48,6 +48,7 @@ def test_the_expected_gradient_is_that_of_the_expected_reward(baseline):
     assert np.allclose(gradient(watched, watched.gain(walks, weights)), brute, atol=1e-6) and brute.abs().max() > 1e-2
 
 
+@pytest.mark.slow
 def test_a_bandit_is_learned():
     """Bandit check: one decision with 3 options and rewards (0,0,1): P(best) > 0.9 after a few hundred updates."""
     watched = searcher(Space(Choice("a", ["x", "y", "z"])), hidden=8, entropy=0.0, batch=1)
@@ -64,6 +65,7 @@ def test_constant_rewards_move_nothing():
     assert all(torch.equal(old, new) for old, new in zip(before, watched.policy.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_the_mean_reward_rises():
     """For tests replace the child by a synthetic reward (e.g. count of 3x3 choices): mean reward must rise."""
     space = Space(*(Choice(f"kernel{index}", [1, 3, 5, 7], kind="kernel") for index in range(6)))
@@ -73,6 +75,7 @@ def test_the_mean_reward_rises():
     assert np.mean(scores[-40:]) > np.mean(scores[:40]) + 1
 
 
+@pytest.mark.slow
 def test_entropy_keeps_the_policy_open():
     space = Space(Choice("a", ["x", "y", "z"]))
     spread = []

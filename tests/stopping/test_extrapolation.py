@@ -165,6 +165,7 @@ def test_predictive_std_shrinks_as_more_points_are_observed():
     assert spread[1] < spread[0]
 
 
+@pytest.mark.slow
 def test_the_posterior_at_observed_points_is_within_noise():
     """ "Posterior predictive at observed x within noise." """
     y, clean = planted("hill3", 0.005)
@@ -262,6 +263,7 @@ def test_a_flat_start_is_cut():
     assert flat_start(np.full(20, 0.1)) == 0
 
 
+@pytest.mark.slow
 def test_curves_of_all_shapes_give_an_answer():
     """Constant, falling, jumping, single values: an answer, no warning and no exception."""
     shapes = [np.full(30, 0.1), np.full(30, 0.0), np.linspace(0.6, 0.0, 30), rng().random(30), np.eye(30)[10]]

@@ -21,7 +21,7 @@ from automl_ext.stopping.rule import Rule
 RULES = {
     "median": {"name": "median", "startup": 3},
     "extrapolation": {"name": "extrapolation", "startup": 3, "steps": 20, "every": 3},
-    "curve-network": {"name": "curve-network", "startup": 5, "steps": 200, "refit": 8},
+    "curve-network": {"name": "curve-network", "startup": 5, "steps": 200, "refit": 12},
 }
 
 

@@ -20,6 +20,7 @@ def build(table, **options):
     return make("automl_ext/Architecture-v0", table=table, **{"metric": "val200", **options}).unwrapped
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract(table):
     check_target(build(table, cost="time_s", test="test200"))
 
@@ -91,6 +92,7 @@ def test_a_file_that_is_no_table_is_one_line(tmp_path, name, content, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_whole_run_finds_the_planted_cell(table, tmp_path):
     env = {"id": "automl_ext/Architecture-v0", "table": table, "metric": "val200", "test": "test200"}
     run = search(Run.create(out=tmp_path, env=env, searcher="local", trials=120, executor="serial", parallel=1))

@@ -53,7 +53,7 @@ def flops(network, example):
     return counter.get_total_flops()
 
 
-@pytest.fixture(scope="module", params=["small", "resnet20", "dense"])
+@pytest.fixture(scope="module", params=["small", pytest.param("resnet20", marks=pytest.mark.slow), "dense"])
 def case(request, small, resnet20):
     """(network, example, plan, ranking)"""
     with torch.random.fork_rng():
@@ -80,6 +80,7 @@ def test_the_groups_of_the_small_network(small):
     assert groups["layer2.0.conv2"].readers == ("layer2.1.conv1", "linear")
 
 
+@pytest.mark.slow
 def test_padded_shortcuts_keep_the_residual_stream_whole(resnet20):
     plan = inspect(*resnet20)
     assert [group.name for group in plan.groups] == [f"layer{s}.{b}.conv1" for s in (1, 2, 3) for b in (0, 1, 2)]

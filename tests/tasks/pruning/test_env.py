@@ -61,6 +61,7 @@ def test_an_episode_clips_to_the_bound_and_reports_what_was_realised(env):
         assert reward == 0.25 and info["candidate"] in env.space
 
 
+@pytest.mark.slow
 def test_tuning_keeps_its_weights_for_the_test(env, evaluate, folder, tmp_path):
     candidate = dict(env.references["uniform"])
     curve = []
@@ -211,6 +212,7 @@ def test_the_picture_is_a_self_contained_svg(env, tmp_path):
     assert file.name == "channels.svg" and "<svg" in text and "layer1.0.conv1" not in text.split("<svg")[0]
 
 
+@pytest.mark.slow
 def test_references_by_magnitude_come_with_stored_weights(tmp_path):
     from automl_ext.tasks.pruning.macs import total_macs
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 NOTHING = Recovery("none", False, 0.1, False)
 
 
-@pytest.fixture(scope="module", params=["small", "resnet20"])
+@pytest.fixture(scope="module", params=["small", pytest.param("resnet20", marks=pytest.mark.slow)])
 def prepared(request, small, resnet20):
     network, example = {"small": small, "resnet20": resnet20}[request.param]
     generator = torch.Generator().manual_seed(0)
@@ -153,6 +153,7 @@ def test_sums_are_found_with_what_they_need_ahead_of_them(prepared):
         assert torch.allclose(same, prepared.network(prepared.dense.images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rankings_by_reconstruction_put_copies_last(small):
     """A channel that another one can stand in for is dispensable, however large its weights are."""
     network, example = copy.deepcopy(small[0]), small[1]

@@ -11,7 +11,7 @@ from automl_ext.tasks.pruning.space import FEATURES, Observer, keep_space, optio
 from automl_ext.tasks.pruning.variation import ExchangeVariation
 
 
-@pytest.fixture(scope="module", params=["small", "resnet20"])
+@pytest.fixture(scope="module", params=["small", pytest.param("resnet20", marks=pytest.mark.slow)])
 def plan(request, small, resnet20):
     return inspect(*{"small": small, "resnet20": resnet20}[request.param])
 
