@@ -18,3 +18,8 @@ if HERE not in sys.path:
 def _one_thread():
     """As in a worker: two test processes on two cores would only wait for each other's threads."""
     one_thread()
+
+
+def pytest_collection_modifyitems(items):
+    """Slow ones first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
