@@ -87,6 +87,7 @@ class Scanner:
         self.trials.append(trial)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scan", "low", "high"), [(True, 2.5, 20), (False, 0.6, 1.6)])
 def test_the_measure_tells_a_scan_from_none(scan, low, high):
     space = learning_spaces()["choice"]

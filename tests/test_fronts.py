@@ -52,6 +52,7 @@ def test_the_front_by_brute_force_equal_points_stay(points):
     assert front(results(flipped), three) == list(np.flatnonzero(expected))
 
 
+@pytest.mark.slow
 @given(GRID)
 def test_an_archive_ends_with_the_front_of_what_keeps_the_limits(points):
     archive = Archive(LIMITED)

@@ -143,6 +143,7 @@ def test_printable_shows_units_percent_and_spread(pruning):
 # ---------------------------------------------------------------- the verdict and the warnings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("baseline", "words", "standing"),
     [
@@ -282,6 +283,7 @@ def test_pictures_are_embedded_unless_linked_or_large(tmp_path):
 FAILED = [trial(i) for i in range(5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trials", "fields", "words"),
     [

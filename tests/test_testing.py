@@ -286,6 +286,7 @@ class Crashing(Random):
         raise KeyError("weights")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("impostor", "said"),
     [

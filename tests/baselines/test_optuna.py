@@ -169,6 +169,7 @@ def tell(searcher, number, metrics):
     return trial
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", ["max", "min"])
 def test_limits_are_constraints_where_the_sampler_knows_them(goal):
     """Feasible iff <= 0."""
@@ -190,6 +191,7 @@ def test_what_misses_a_limit_fails_where_the_sampler_knows_none(sampler):
     assert [trial.state for trial in in_study(searcher)] == states and len(set(states)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3"])
 def test_two_objectives_are_told_in_their_directions(sampler):
     searcher = adapter(NUMBERS, Objective("ms", "min"), sampler=sampler, options=QUICK[sampler])

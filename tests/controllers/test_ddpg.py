@@ -93,6 +93,7 @@ def test_every_step_of_an_episode_gets_the_same_reward_and_the_realised_action()
     assert all((steps[i][3] == steps[i + 1][0]).all() for i in range(2))
 
 
+@pytest.mark.slow
 def test_warm_up_does_not_learn_and_what_follows_does():
     searcher = agent(warmup=4)
     weights = [weight.clone() for weight in searcher.actor.parameters()]
@@ -104,6 +105,7 @@ def test_warm_up_does_not_learn_and_what_follows_does():
     assert any((old != new).any() for old, new in zip(weights, searcher.actor.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_failed_episodes_count_as_the_worst_reward_so_far():
     """Before the first success they leave nothing; afterwards an agent that settles where evaluations fail moves on."""
     searcher = agent(warmup=2)

@@ -77,6 +77,7 @@ def test_the_schedule_is_an_option_of_a_config():
             check_options(QLearning, {"epsilons": wrong}, "searcher")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [1.0, 0.7])
 def test_every_sampled_path_is_legal_and_every_legal_path_is_sampled(epsilon):
     """Every sampled path is legal; enumerate a tiny space and compare the set of reachable paths with brute force."""

@@ -96,6 +96,7 @@ def test_sghmc_samples_a_standard_gaussian():
     assert abs(float(samples.mean())) < 0.1 and 0.8 < float(samples.var()) < 1.25
 
 
+@pytest.mark.slow
 def test_with_noise_off_and_friction_1_it_is_preconditioned_descent():
     """ "with noise off and alpha=1 it becomes preconditioned gradient descent." """
     start = torch.tensor([[3.0, -2.0]], dtype=torch.float64)

@@ -168,6 +168,7 @@ def test_the_ranking_is_by_summed_magnitude(small):
     assert sorted(ranking["conv1"]) == list(range(16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 17, -1, 2.5, True, None])
 def test_illegal_counts_are_refused(small, count):
     plan = inspect(*small)

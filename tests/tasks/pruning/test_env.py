@@ -177,6 +177,7 @@ def test_a_users_own_network_is_pruned_and_exported(users, tmp_path):
         assert torch.allclose(logits, network(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_bad_options_are_refused_in_one_line_before_anything_is_trained(users, tmp_path):
     save_file(build("small", 3, 10).state_dict(), tmp_path / "colour.safetensors")
     for options, message in [
@@ -205,6 +206,7 @@ def test_options_are_annotated_so_that_configs_can_be_checked():
     assert set(inspect.signature(PruningEnv).parameters) == hints.keys() - {"return"}
 
 
+@pytest.mark.slow
 def test_the_picture_is_a_self_contained_svg(env, tmp_path):
     env.illustrate(env.references["uniform"], tmp_path)
     (file,) = tmp_path.iterdir()

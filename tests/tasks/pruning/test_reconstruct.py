@@ -55,6 +55,7 @@ def test_solve_is_ordinary_least_squares_without_ridge():
     assert torch.isfinite(solve(twins.T @ twins, twins.T @ wanted, 0.0)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ridge", [0.0, 1e-3, 0.1, 10.0])
 @pytest.mark.parametrize("refit", [False, True])
 def test_no_layer_gets_worse_than_by_plain_zeroing(prepared, ridge, refit):
