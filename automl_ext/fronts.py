@@ -6,6 +6,7 @@ hypervolume and attainment are moocore's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -157,18 +158,27 @@ def _spread(points: Numbers, count: int) -> list[int]:
 
 
 class Archive:
-    """Numbers of the results that no other dominates, kept as results come in; empty for one traded objective."""
+    """Numbers of the results that no other dominates, kept as results come in; empty for one traded objective.
+
+    Results of the largest budget so far only; no budget is the whole.
+    """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self.objectives = tuple(objectives)
         self.weighed = traded(objectives)
         self.numbers: list[int] = []
+        self._budget = -math.inf
         self._points = np.zeros((0, len(self.weighed)))
 
-    def add(self, number: int, metrics: Metrics) -> None:
+    def add(self, number: int, metrics: Metrics, budget: float | None = None) -> None:
         """Take in a result that keeps all limits and is dominated by none; what it dominates leaves."""
         if len(self.weighed) == 1 or any(objective.violation(metrics) > 0 for objective in self.objectives):
             return
+        of = math.inf if budget is None else budget
+        if of < self._budget:
+            return
+        if of > self._budget:
+            self._budget, self.numbers, self._points = of, [], self._points[:0]
         point = costs([metrics], self.weighed)
         if ((self._points <= point).all(axis=1) & (self._points < point).any(axis=1)).any():
             return

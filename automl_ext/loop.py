@@ -233,7 +233,7 @@ class Stage:
         if trial.origin == "stopped" or trial.metrics is None:
             return
         objectives = self.crew.goals.objectives
-        self.front.add(trial.number, trial.metrics)
+        self.front.add(trial.number, trial.metrics, trial.budget)
         if self.best is None or standing(trial, objectives) > standing(self.best, objectives):
             self.best = trial
         goal = self.run.config.target if self.name == "search" else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from automl_ext.config import Config
@@ -66,6 +68,17 @@ def test_one_objective_and_constraints_have_no_front():
 def test_what_misses_a_limit_covers_nothing():
     three = (*TWO, Objective("size", "min", limit=0.5))
     assert covered({"": tell(trials(SQUARE), three)}) == {}
+
+
+def test_results_of_smaller_budgets_do_not_count():
+    """Whatever a short training promised, and wherever it stands in the journal."""
+    journal = [replace(trial, budget=1.0 if trial.number % 2 else 9.0) for trial in trials(SQUARE)]
+    story = tell([journal[1], journal[0], *journal[2:]], TWO)
+    assert story.counts().tolist() == [True, False, True, False, False]
+    assert story.cloud().tolist() == [[-0.9, 3.0], [-0.5, 1.0]]
+    lone = tell([replace(journal[0], budget=1.0), *journal[1:2], replace(journal[2], budget=9.0)], TWO[:1])
+    assert lone.best_so_far()[-1] == 0.5 and lone.best().number == 2
+    assert tell([], TWO).counts().tolist() == []
 
 
 @pytest.mark.slow

@@ -66,6 +66,16 @@ def test_an_archive_ends_with_the_front_of_what_keeps_the_limits(points):
     assert alone.numbers == []
 
 
+def test_an_archive_is_of_the_largest_budget():
+    archive = Archive(BOTH)
+    for number, (good, budget) in enumerate([(0.9, 1.0), (0.5, 3.0), (0.8, 1.0), (0.4, 3.0)]):
+        archive.add(number, {"good": good, "cost": 1.0 - number / 10}, budget)
+    assert archive.numbers == [1, 3]
+    archive.add(4, {"good": 0.1, "cost": 9.0})
+    archive.add(5, {"good": 0.9, "cost": 0.0}, 3.0)
+    assert archive.numbers == [4]
+
+
 # ---------------------------------------------------------------- hypervolume
 
 

@@ -186,14 +186,14 @@ def _varies(values: Numbers) -> bool:
 
 
 def _clouds(story: Story, pair: tuple[str, str], ways: Sequence[str]) -> tuple[Numbers, Numbers]:
-    """(points, 2) all evaluations, and those that no other dominates, by x; what misses a limit is not among these."""
+    """(points, 2) all evaluations, and those that count and that no other dominates, by x."""
     from moocore import is_nondominated  # type: ignore[import-untyped]
 
     if any(name not in story.values for name in pair):
         return np.zeros((0, 2)), np.zeros((0, 2))
-    points = np.column_stack([np.asarray(story.values[name]) for name in pair])
+    points = np.column_stack([story.column(name) for name in pair])
     known = ~np.isnan(points).any(axis=1)
-    whole = points[known & (np.asarray(story.feasible) == 1)]
+    whole = points[known & story.counts()]
     front = whole[is_nondominated(whole, maximise=[way == "max" for way in ways])] if len(whole) else whole
     return points[known], front[np.argsort(front[:, 0], kind="stable")]
 

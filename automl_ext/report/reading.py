@@ -42,7 +42,8 @@ class Failures:
 
 @dataclass
 class Story:
-    """What one journal says. `values`: search metrics by name, NaN where a trial has none; `numbers` beside them.
+    """What one journal says. `values`: search metrics by name, NaN where a trial has none; `numbers`, `budgets` and
+    `feasible` beside them; no budget is infinity.
 
     finals: trials of final stages, of the last one only once it began. tests: trials of the test stage.
     target: the target's own objectives, which a reward stands for in `objectives`.
@@ -56,6 +57,7 @@ class Story:
     numbers: array[float] = field(default_factory=lambda: array("d"))
     values: dict[str, array[float]] = field(default_factory=dict)
     feasible: array[int] = field(default_factory=lambda: array("b"))
+    budgets: array[float] = field(default_factory=lambda: array("d"))
     origins: Counter[str] = field(default_factory=Counter)
     failed: int = 0
     retried: int = 0
@@ -93,15 +95,23 @@ class Story:
         """The objectives whose front there is to see, a reward's own included; one alone has none."""
         return traded(self.target or self.objectives) if self.objectives else ()
 
+    def counts(self) -> NDArray[np.bool_]:
+        """(searched,) in number order: whole, of the largest budget that any such trial has, and no limit missed.
+
+        What a smaller budget measured stands for what is not known yet, so that it is no result to be compared.
+        """
+        budgets, feasible = np.asarray(self.budgets), np.asarray(self.feasible) == 1
+        largest = budgets.max(where=feasible, initial=-np.inf)
+        return np.asarray((feasible & (budgets == largest))[np.argsort(np.asarray(self.numbers), kind="stable")])
+
     def costs(self) -> Numbers:
-        """(searched, k) the traded objectives in number order, smaller is better; NaN where a limit is missed."""
+        """(searched, k) the traded objectives in number order, smaller is better; NaN where a trial does not count."""
         names = [objective.name for objective in self.traded]
         if any(name not in self.values for name in names):
             return np.full((self.searched, len(names)), np.nan)
         signs = [1.0 if objective.goal == "min" else -1.0 for objective in self.traded]
-        order = np.argsort(np.asarray(self.numbers), kind="stable")
         rows = np.column_stack([sign * self.column(name) for sign, name in zip(signs, names, strict=True)])
-        rows[np.asarray(self.feasible)[order] != 1] = np.nan
+        rows[~self.counts()] = np.nan
         return rows
 
     def cloud(self) -> Numbers:
@@ -110,12 +120,11 @@ class Story:
         return np.asarray(rows[np.isfinite(rows).all(axis=1)])
 
     def best_so_far(self) -> Numbers:
-        """(searched,) the best primary objective after 1, 2, ... trials; NaN before the first that keeps all limits."""
+        """(searched,) the best primary objective after 1, 2, ... trials; NaN before the first that counts."""
         if self.primary not in self.values:
             return np.full(self.searched, np.nan)
-        order = np.argsort(np.asarray(self.numbers), kind="stable")
         sign = 1.0 if self.objectives[0].goal == "max" else -1.0
-        signed = np.where(np.asarray(self.feasible)[order] == 1, sign * self.column(self.primary), -np.inf)
+        signed = np.where(self.counts(), sign * self.column(self.primary), -np.inf)
         best = np.maximum.accumulate(np.where(np.isnan(signed), -np.inf, signed))
         return np.where(np.isfinite(best), sign * best, np.nan)
 
@@ -165,6 +174,7 @@ class Story:
         self.missed += broken
         whole = metrics is not None and trial.origin != "stopped"
         self.feasible.append(int(whole and not broken))
+        self.budgets.append(math.inf if trial.budget is None else trial.budget)
         if metrics is None or not whole or not self.objectives:
             return
         if self.top is None or self._key(trial) > self._key(self.top):
