@@ -2,9 +2,10 @@
 
 C. E. Rasmussen, C. K. I. Williams, "Gaussian Processes for Machine Learning", 2006 (chapters 2, 4, 5).
 
-The kernel is one scale times Matern 5/2 of r^2 = q = sum_j w_j (x_j - x'_j)^2 over the features. Every feature has
-a weight of its own (automatic relevance), and all share one: log w_j = log(common) + own_j, where a normal prior draws
-the own parts to the logarithm of the feature's unit. On one-hot choices and counts q is a weighted Hamming distance.
+The kernel is one scale times exp(-q / 2) over choices and counts, where q = sum_j w_j (x_j - x'_j)^2 is a weighted
+Hamming distance, times Matern 5/2 of r^2 = q over numbers, along which values need not be smooth. Every feature
+has a weight of its own (automatic relevance), and all share one: log w_j = log(common) + own_j, where a normal prior
+draws the own parts to the logarithm of the feature's unit.
 Hyperparameters are the mode of their posterior, by L-BFGS with exact gradients, started at the last ones and anew; the
 kernel's scale has a closed form.
 """
@@ -12,7 +13,7 @@ kernel's scale has a closed form.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 NOISE = (1e-4, 1.0)
 """Smallest and largest variance of the noise, as a share of the kernel's scale."""
 
@@ -30,27 +32,45 @@ def squared(left: Floats, right: Floats) -> Floats:
     return np.asarray(np.maximum((left**2).sum(1)[:, None] + (right**2).sum(1)[None, :] - 2 * product, 0.0))
 
 
-def kernel(q: Floats) -> tuple[Floats, Floats]:
-    """Matern 5/2 of weighted squared distances q, and its derivative by q."""
+def matern(q: Floats) -> tuple[Floats, Floats]:
+    """Matern 5/2 of squared distances q, and its derivative by q."""
     root = np.sqrt(5.0 * q)
     fall = np.exp(-root)
     return (1.0 + root + 5.0 / 3.0 * q) * fall, -5.0 / 6.0 * (1.0 + root) * fall
 
 
+def kernel(left: Floats, right: Floats, number: Bools) -> tuple[Floats, Floats, Floats]:
+    """(n, m) similarity of weighted rows, and its derivatives by the squared distances of choices and of numbers.
+
+    number: (d,) which features are numbers.
+    """
+    if not number.any():
+        value = np.exp(-0.5 * squared(left, right))
+        return value, -0.5 * value, np.zeros_like(value)
+    rough, slope = matern(squared(left[:, number], right[:, number]))
+    alike = np.exp(-0.5 * squared(left[:, ~number], right[:, ~number]))
+    value = alike * rough
+    return value, -0.5 * value, alike * slope
+
+
 @dataclass(frozen=True)
 class Hyper:
-    """Logarithms. common: of all weights. own: (d,) of each feature's. noise: its variance as a share of the scale."""
+    """Logarithms. common: of all weights. own: (d,) of each feature's. noise: its variance as a share of the scale.
+
+    number: (d,) which features are numbers; not fitted.
+    """
 
     common: float
     own: Floats
     noise: float
+    number: Bools
 
     def flat(self) -> Floats:
         return np.array([self.common, self.noise, *self.own])
 
-    @staticmethod
-    def of(flat: Floats) -> Hyper:
-        return Hyper(float(flat[0]), np.array(flat[2:]), float(flat[1]))
+    def at(self, flat: Floats) -> Hyper:
+        """The same with the logarithms of `flat`, which is what `flat()` gives."""
+        return replace(self, common=float(flat[0]), own=np.array(flat[2:]), noise=float(flat[1]))
 
     def weights(self) -> Floats:
         return np.exp(self.common + self.own)
@@ -58,10 +78,14 @@ class Hyper:
 
 @dataclass(frozen=True)
 class Prior:
-    """Normal priors of the logarithms: (mean, deviation) of common and noise; of each own, mean (d,) and deviation."""
+    """Normal priors of the logarithms: (mean, deviation) of common and noise; of each own, mean (d,) and deviation.
+
+    number: (d,) which features are numbers.
+    """
 
     common: tuple[float, float]
     centre: Floats
+    number: Bools
     own: float = 1.0
     noise: tuple[float, float] = (-4.0, 2.0)
 
@@ -76,10 +100,10 @@ class Prior:
         number = (features != np.round(features)).any(axis=0) | (spread > 4)
         unit = np.where(number & (spread > 0), 3.0 / np.where(spread > 0, spread, 1.0), 1.0)
         total = 2.0 * float((features * unit).var(axis=0).sum())
-        return Prior((-float(np.log(max(total, 1e-9))), 1.0), 2.0 * np.log(unit), own)
+        return Prior((-float(np.log(max(total, 1e-9))), 1.0), 2.0 * np.log(unit), number, own)
 
     def start(self) -> Hyper:
-        return Hyper(self.common[0], self.centre, self.noise[0])
+        return Hyper(self.common[0], self.centre, self.noise[0], self.number)
 
     def loss(self, flat: Floats) -> tuple[float, Floats]:
         """Minus the log density, up to a constant, and its gradient."""
@@ -95,16 +119,19 @@ class GaussianProcess:
         self.hyper = hyper
         self.root = np.sqrt(hyper.weights())
         self.x = x * self.root
-        covariance = kernel(squared(self.x, self.x))[0]
+        covariance = self._alike(self.x, self.x)
         covariance[np.diag_indices(len(x))] += np.exp(hyper.noise)
         self.lower = cholesky(covariance, lower=True, check_finite=False)
         self.alpha = cho_solve((self.lower, True), y, check_finite=False)
         self.scale = max(float(y @ self.alpha) / max(len(y), 1), 1e-6)
 
+    def _alike(self, left: Floats, right: Floats) -> Floats:
+        return kernel(left, right, self.hyper.number)[0]
+
     def predict(self, x: Floats, pending: Sequence[Floats] = ()) -> tuple[Floats, Floats]:
         """(m,) mean and deviation at x (m, d). The deviation counts rows `pending` (d,) as measured."""
         points = x * self.root
-        cross = kernel(squared(self.x, points))[0]
+        cross = self._alike(self.x, points)
         mean = cross.T @ self.alpha
         half = solve_triangular(self.lower, cross, lower=True, check_finite=False)
         variance = 1.0 - (half**2).sum(0)
@@ -114,10 +141,10 @@ class GaussianProcess:
 
     def _known(self, points: Floats, half: Floats, pending: Floats) -> Floats:
         """(m,) by how much measuring `pending` lowers the variance at `points`."""
-        other = solve_triangular(self.lower, kernel(squared(self.x, pending))[0], lower=True, check_finite=False)
-        inner = kernel(squared(pending, pending))[0] - other.T @ other
+        other = solve_triangular(self.lower, self._alike(self.x, pending), lower=True, check_finite=False)
+        inner = self._alike(pending, pending) - other.T @ other
         inner[np.diag_indices(len(pending))] += np.exp(self.hyper.noise)
-        across = kernel(squared(pending, points))[0] - other.T @ half
+        across = self._alike(pending, points) - other.T @ half
         lower = cholesky(inner, lower=True, check_finite=False)
         return np.asarray((solve_triangular(lower, across, lower=True, check_finite=False) ** 2).sum(0))
 
@@ -135,15 +162,15 @@ def fit(x: Floats, y: Floats, prior: Prior, last: Hyper, steps: int) -> Hyper:
             _loss, start.flat(), (x, y, prior), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps}
         )
         if found.fun < least and np.isfinite(found.x).all():
-            best, least = Hyper.of(found.x), found.fun
+            best, least = last.at(found.x), found.fun
     return best
 
 
 def _loss(flat: Floats, x: Floats, y: Floats, prior: Prior) -> tuple[float, Floats]:
     """Minus the log posterior of the hyperparameters with the scale at its best, and its gradient."""
-    hyper = Hyper.of(flat)
+    hyper = prior.start().at(flat)
     points = x * np.sqrt(hyper.weights())
-    value, slope = kernel(squared(points, points))
+    value, by_choice, by_number = kernel(points, points, prior.number)
     noise, n = float(np.exp(hyper.noise)), len(x)
     value[np.diag_indices(n)] += noise
     lower = cholesky(value, lower=True, check_finite=False)
@@ -152,8 +179,14 @@ def _loss(flat: Floats, x: Floats, y: Floats, prior: Prior) -> tuple[float, Floa
     scale = max(float(y @ alpha) / n, 1e-9)
     loss = 0.5 * n * np.log(scale) + float(np.log(np.diag(lower)).sum())
     pull = 0.5 * (inverse - np.outer(alpha, alpha) / scale)
-    weighed = pull * slope
-    by_weight = 2 * ((points**2).T @ weighed.sum(1) - np.einsum("ij,ij->j", points, weighed @ points))
+    by_weight = np.empty(len(prior.number))
+    for part, slope in ((~prior.number, by_choice), (prior.number, by_number)):
+        by_weight[part] = _by_weight(points[:, part], pull * slope)
     gradient = np.array([by_weight.sum(), noise * np.trace(pull), *by_weight])
     extra, extra_gradient = prior.loss(flat)
     return loss + extra, gradient + extra_gradient
+
+
+def _by_weight(points: Floats, pull: Floats) -> Floats:
+    """(d,) derivative by the logarithm of each weight, where `pull` (n, n) is that by the squared distances."""
+    return np.asarray(2 * ((points**2).T @ pull.sum(1) - np.einsum("ij,ij->j", points, pull @ points)))

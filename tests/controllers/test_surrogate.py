@@ -6,23 +6,36 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from automl_ext.controllers.surrogate import GaussianProcess, Hyper, Prior, _loss, fit, squared
+from automl_ext.controllers.surrogate import GaussianProcess, Hyper, Prior, _loss, fit, kernel, squared
+
+NUMBER = np.array([True, True, False, False])
 
 
 def problem(count=30, size=4, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.random((count, size))
+    x[:, ~NUMBER[:size]] = np.round(3 * x[:, ~NUMBER[:size]])
     y = np.sin(5 * x[:, 0]) + x[:, 1]
     return x, y - y.mean()
 
 
-HYPER = Hyper(0.7, np.array([0.5, -0.3, 0.0, -1.0]), -4.0)
+HYPER = Hyper(0.7, np.array([0.5, -0.3, 0.0, -1.0]), -4.0, NUMBER)
 
 
-def covariance(left, right):
-    difference = left[:, None, :] - right[None, :, :]
-    r = np.sqrt((difference**2 * HYPER.weights()).sum(-1))
-    return (1 + np.sqrt(5) * r + 5 * r**2 / 3) * np.exp(-np.sqrt(5) * r)
+def covariance(left, right, number=NUMBER):
+    q = (left[:, None, :] - right[None, :, :]) ** 2 * HYPER.weights()
+    r = np.sqrt(q[..., number].sum(-1))
+    matern = (1 + np.sqrt(5) * r + 5 * r**2 / 3) * np.exp(-np.sqrt(5) * r)
+    return matern * np.exp(-0.5 * q[..., ~number].sum(-1))
+
+
+@pytest.mark.parametrize("number", [NUMBER, np.full(4, True), np.full(4, False)])
+def test_the_kernel_and_its_derivatives(number):
+    x, _ = problem()
+    points = x * np.sqrt(HYPER.weights())
+    value, by_choice, by_number = kernel(points, points[:5], number)
+    assert value == pytest.approx(covariance(x, x[:5], number))
+    assert (by_choice <= 0).all() and (by_number <= 0).all() and number.any() == by_number.any()
 
 
 def test_squared_distances():
@@ -68,7 +81,7 @@ def test_the_loss_is_that_of_a_normal_density_at_the_best_scale():
     both = covariance(x, x) + np.exp(-4.0) * np.eye(len(x))
     scale = y @ np.linalg.inv(both) @ y / len(y)
     log_density = -0.5 * y @ np.linalg.inv(scale * both) @ y - 0.5 * np.linalg.slogdet(scale * both)[1]
-    flat, wide = HYPER.flat(), Prior((0.0, 1e9), np.zeros(4), 1e9, (0.0, 1e9))
+    flat, wide = HYPER.flat(), Prior((0.0, 1e9), np.zeros(4), NUMBER, 1e9, (0.0, 1e9))
     assert _loss(flat, x, y, wide)[0] == pytest.approx(-log_density - len(y) / 2)
 
 
@@ -112,5 +125,5 @@ def test_units_of_the_prior():
 def test_a_start_that_took_everything_for_noise_is_left():
     x, y = problem(40)
     prior = Prior.of(x)
-    astray = Hyper(prior.common[0] - 5, prior.centre - 3, 0.0)
+    astray = Hyper(prior.common[0] - 5, prior.centre - 3, 0.0, prior.number)
     assert np.exp(fit(x, y, prior, astray, 30).noise) < 0.05
