@@ -178,7 +178,7 @@ def test_what_is_remembered_is_bounded_and_keeps_the_best():
 
 @pytest.mark.slow
 def test_features_of_the_target_are_learned_on():
-    """A score that depends on one hidden feature is learned where the target offers it; else there is nothing to learn."""
+    """A score that depends on one hidden feature is learned where the target offers it; else nothing can be."""
     space = Space(*(Choice(f"c{index}", [0, 1, 2, 3]) for index in range(8)))
 
     def hidden(candidate):
