@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal, final
 import numpy as np
 import torch
 from automl_ext.tasks.pruning import prepared as shared_state
+from automl_ext.tasks.pruning.criteria import check_criterion
 from automl_ext.tasks.pruning.evaluate import Recovery, latency_ms, restore, size_metrics, slim
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import inspect
@@ -53,9 +54,9 @@ class PruningEnv(SearchEnv):
     network: small, resnet20, or package.module:function that returns an nn.Module. weights: its trained state dict
     (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
-    importance: how channels are ranked. reconstruction, refit, ridge, points, calibration_images: see reconstruct.py;
-    points are per map and image. recalibrate: estimate batch-norm statistics anew, too. reward_images: how many
-    validation images an evaluation uses. mean, std: what inputs are normalised with, if not the train part's own.
+    importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
+    calibration_images: see reconstruct.py; points are per map and image. recalibrate: batch-norm statistics anew.
+    reward_images: how many validation images an evaluation uses. mean, std: for the inputs, if not the train part's.
     tune_rate, flip, shift: fine-tuning, for `budget` epochs. latency_batch: images a pass in `latency_ms`.
     Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
     """
@@ -72,7 +73,9 @@ class PruningEnv(SearchEnv):
         macs_kept: Annotated[float, Field(gt=0, le=1)] = 0.5,
         round_to: Annotated[int, Field(ge=1, le=4096)] = 1,
         low: float = 1,
-        importance: Literal["magnitude", "reconstruction"] = "magnitude",
+        importance: Literal[
+            "magnitude", "l2", "bn-scale", "taylor", "geometric-median", "reconstruction"
+        ] = "magnitude",
         reconstruction: Literal["sequential", "gram", "none"] = "sequential",
         refit: bool = True,
         ridge: Annotated[float, Field(ge=0, le=1000)] = 0.1,
@@ -108,6 +111,7 @@ class PruningEnv(SearchEnv):
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
         _check_outputs(dense, example, network, dataset, self.data.classes)
         self.plan = inspect(dense, example)
+        check_criterion(importance, dense, example, self.plan)
         read(dense)
         self.macs_dense = total_macs(self.plan, {})
         legal = options(self.plan, round_to, low)
@@ -145,7 +149,7 @@ class PruningEnv(SearchEnv):
         chosen = torch.randperm(len(self.data.train), generator=generator)[: self.calibration_images]
         images = normalise(self.data.train.image[chosen], self.data.mean, self.data.std, self.device)
         prepared = shared_state.make(
-            network, self.plan, images,
+            network, self.plan, images, self.data.train.label[chosen],
             importance=self.importance, points=self.points, ridge=self.recovery.ridge, generator=generator,
         )  # fmt: skip
         facts = {"network": self.network, "macs": self.macs_dense, "accuracy": self._accuracy(network)}
