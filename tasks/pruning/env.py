@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from automl_ext.tasks.pruning import prepared as shared_state
 from automl_ext.tasks.pruning.criteria import check_criterion
-from automl_ext.tasks.pruning.evaluate import Recovery, latency_ms, restore, size_metrics, slim
+from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, slim
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.macs import total_macs
@@ -30,6 +30,7 @@ from automl_ext.tasks.pruning.network import PruningError, build, load_weights
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
 from automl_ext.tasks.pruning.reference import references
 from automl_ext.tasks.pruning.space import Observer, keep_space, options
+from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import load_file, save_file
@@ -61,7 +62,7 @@ class PruningEnv(SearchEnv):
     Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
     """
 
-    measured = ("latency_ms",)
+    measured = MEASURED
 
     def __init__(
         self,
@@ -160,16 +161,20 @@ class PruningEnv(SearchEnv):
 
         The counts may be any from 1 to all channels. Leaves the weights in `job.folder`.
         """
-        prepared, counts = self._prepared(job), _counts(job.candidate)
-        network = slim(prepared, counts, self.recovery)
+        prepared, counts, laps = self._prepared(job), _counts(job.candidate), Laps()
+        network = slim(prepared, counts, self.recovery, laps)
         metrics = {"accuracy": self._accuracy(network)}
         if job.budget:
+            laps.end("measure")
             metrics["accuracy_untuned"] = metrics["accuracy"]
             self._tune(network, job, report)
+            laps.end("tune")
             metrics["accuracy"] = self._accuracy(network)
         if job.folder is not None:
             save_file(tensors(network), Path(job.folder) / WEIGHTS)
-        return {**metrics, **self._sizes(prepared, counts, network)}
+        metrics |= self._sizes(prepared, counts, network)
+        laps.end("measure")
+        return {**metrics, **laps.seconds}
 
     def test(self, job: Job, report: Report) -> Metrics:
         """`test_accuracy` of the weights that the parent left, or of new ones at the same budget; and the sizes."""
@@ -184,7 +189,7 @@ class PruningEnv(SearchEnv):
 
         prepared, counts = self._prepared(job), _counts(job.candidate)
         network = self._finished(prepared, counts, job, lambda step, value: False).cpu()
-        sizes = {name: value for name, value in self._sizes(prepared, counts, network).items() if name != "latency_ms"}
+        sizes = size_metrics(prepared, counts, network)
         metrics = {"accuracy": accuracy(network, self.data.val, self.data, torch.device("cpu"), batch=100), **sizes}
         write(network, prepared, counts, metrics, (self.data.mean, self.data.std), folder)
 
@@ -237,8 +242,8 @@ class PruningEnv(SearchEnv):
 
     def _sizes(self, prepared: Prepared, counts: Mapping[str, int], network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
-        latency = latency_ms(network, prepared.example.to(device), self.latency_batch)
-        return {**size_metrics(prepared, counts, network), "latency_ms": latency}
+        passes = latency(network, prepared.example.to(device), self.latency_batch)
+        return {**size_metrics(prepared, counts, network), **passes}
 
 
 def _counts(candidate: Candidate) -> dict[str, Any]:
