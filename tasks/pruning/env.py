@@ -21,7 +21,8 @@ from typing import Annotated, Any, Literal, final
 import numpy as np
 import torch
 from automl_ext.tasks.pruning import prepared as shared_state
-from automl_ext.tasks.pruning.evaluate import Recovery, latency_ms, restore, size_metrics, slim
+from automl_ext.tasks.pruning.criteria import check_criterion
+from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, slim
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.macs import total_macs
@@ -29,6 +30,7 @@ from automl_ext.tasks.pruning.network import PruningError, build, load_weights
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
 from automl_ext.tasks.pruning.reference import references
 from automl_ext.tasks.pruning.space import Observer, keep_space, options
+from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import load_file, save_file
@@ -53,14 +55,14 @@ class PruningEnv(SearchEnv):
     network: small, resnet20, or package.module:function that returns an nn.Module. weights: its trained state dict
     (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
-    importance: how channels are ranked. reconstruction, refit, ridge, points, calibration_images: see reconstruct.py;
-    points are per map and image. recalibrate: estimate batch-norm statistics anew, too. reward_images: how many
-    validation images an evaluation uses. mean, std: what inputs are normalised with, if not the train part's own.
+    importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
+    calibration_images: see reconstruct.py; points are per map and image. recalibrate: batch-norm statistics anew.
+    reward_images: how many validation images an evaluation uses. mean, std: for the inputs, if not the train part's.
     tune_rate, flip, shift: fine-tuning, for `budget` epochs. latency_batch: images a pass in `latency_ms`.
     Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
     """
 
-    measured = ("latency_ms",)
+    measured = MEASURED
 
     def __init__(
         self,
@@ -72,7 +74,9 @@ class PruningEnv(SearchEnv):
         macs_kept: Annotated[float, Field(gt=0, le=1)] = 0.5,
         round_to: Annotated[int, Field(ge=1, le=4096)] = 1,
         low: float = 1,
-        importance: Literal["magnitude", "reconstruction"] = "magnitude",
+        importance: Literal[
+            "magnitude", "l2", "bn-scale", "taylor", "geometric-median", "reconstruction"
+        ] = "magnitude",
         reconstruction: Literal["sequential", "gram", "none"] = "sequential",
         refit: bool = True,
         ridge: Annotated[float, Field(ge=0, le=1000)] = 0.1,
@@ -108,6 +112,7 @@ class PruningEnv(SearchEnv):
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
         _check_outputs(dense, example, network, dataset, self.data.classes)
         self.plan = inspect(dense, example)
+        check_criterion(importance, dense, example, self.plan)
         read(dense)
         self.macs_dense = total_macs(self.plan, {})
         legal = options(self.plan, round_to, low)
@@ -145,7 +150,7 @@ class PruningEnv(SearchEnv):
         chosen = torch.randperm(len(self.data.train), generator=generator)[: self.calibration_images]
         images = normalise(self.data.train.image[chosen], self.data.mean, self.data.std, self.device)
         prepared = shared_state.make(
-            network, self.plan, images,
+            network, self.plan, images, self.data.train.label[chosen],
             importance=self.importance, points=self.points, ridge=self.recovery.ridge, generator=generator,
         )  # fmt: skip
         facts = {"network": self.network, "macs": self.macs_dense, "accuracy": self._accuracy(network)}
@@ -156,16 +161,20 @@ class PruningEnv(SearchEnv):
 
         The counts may be any from 1 to all channels. Leaves the weights in `job.folder`.
         """
-        prepared, counts = self._prepared(job), _counts(job.candidate)
-        network = slim(prepared, counts, self.recovery)
+        prepared, counts, laps = self._prepared(job), _counts(job.candidate), Laps()
+        network = slim(prepared, counts, self.recovery, laps)
         metrics = {"accuracy": self._accuracy(network)}
         if job.budget:
+            laps.end("measure")
             metrics["accuracy_untuned"] = metrics["accuracy"]
             self._tune(network, job, report)
+            laps.end("tune")
             metrics["accuracy"] = self._accuracy(network)
         if job.folder is not None:
             save_file(tensors(network), Path(job.folder) / WEIGHTS)
-        return {**metrics, **self._sizes(prepared, counts, network)}
+        metrics |= self._sizes(prepared, counts, network)
+        laps.end("measure")
+        return {**metrics, **laps.seconds}
 
     def test(self, job: Job, report: Report) -> Metrics:
         """`test_accuracy` of the weights that the parent left, or of new ones at the same budget; and the sizes."""
@@ -180,7 +189,7 @@ class PruningEnv(SearchEnv):
 
         prepared, counts = self._prepared(job), _counts(job.candidate)
         network = self._finished(prepared, counts, job, lambda step, value: False).cpu()
-        sizes = {name: value for name, value in self._sizes(prepared, counts, network).items() if name != "latency_ms"}
+        sizes = size_metrics(prepared, counts, network)
         metrics = {"accuracy": accuracy(network, self.data.val, self.data, torch.device("cpu"), batch=100), **sizes}
         write(network, prepared, counts, metrics, (self.data.mean, self.data.std), folder)
 
@@ -233,8 +242,8 @@ class PruningEnv(SearchEnv):
 
     def _sizes(self, prepared: Prepared, counts: Mapping[str, int], network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
-        latency = latency_ms(network, prepared.example.to(device), self.latency_batch)
-        return {**size_metrics(prepared, counts, network), "latency_ms": latency}
+        passes = latency(network, prepared.example.to(device), self.latency_batch)
+        return {**size_metrics(prepared, counts, network), **passes}
 
 
 def _counts(candidate: Candidate) -> dict[str, Any]:

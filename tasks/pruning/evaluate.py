@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,11 +10,12 @@ import torch
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prepared import Prepared
-from automl_ext.tasks.pruning.prune import remaining, remove
+from automl_ext.tasks.pruning.prune import Indices, remaining, remove
 from automl_ext.tasks.pruning.reconstruct import put, reconstruct, reconstruct_by_gram, reestimate_norms
+from automl_ext.tasks.pruning.timing import Laps
 from torch import Tensor, nn
 
-__all__ = ["Recovery", "latency_ms", "restore", "size_metrics", "slim"]
+__all__ = ["Recovery", "restore", "size_metrics", "slim"]
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,24 @@ class Recovery:
     recalibrate: bool
 
 
-def slim(prepared: Prepared, counts: Mapping[str, int], recovery: Recovery) -> nn.Module:
+def slim(prepared: Prepared, counts: Mapping[str, int], recovery: Recovery, laps: Laps | None = None) -> nn.Module:
     """The dense network with `counts` channels left in each group, in eval mode; equal to it where all are kept.
 
+    laps: takes the seconds of `prune` and `reconstruct` (with batch-norm statistics and the final check).
     Raises PruningError for counts that are illegal, or if the smaller network does not run.
     """
+    laps = laps or Laps()
     keep = remaining(prepared.ranking, counts)
     smaller = remove(prepared.network, prepared.example, keep)
+    laps.end("prune")
+    _recover(smaller, prepared, keep, recovery)
+    laps.end("reconstruct")
+    return smaller
+
+
+def _recover(smaller: nn.Module, prepared: Prepared, keep: Indices, recovery: Recovery) -> None:
     if all(len(keep[group.name]) == group.channels for group in prepared.plan.groups):
-        return smaller
+        return
     if recovery.reconstruction == "sequential":
         given = (prepared.flow, prepared.plan, keep, prepared.dense)
         reconstruct(smaller, *given, ridge=recovery.ridge, refit=recovery.refit)
@@ -46,7 +54,6 @@ def slim(prepared: Prepared, counts: Mapping[str, int], recovery: Recovery) -> n
     if recovery.recalibrate:
         reestimate_norms(smaller, prepared.dense.images)
     check(smaller, prepared)
-    return smaller
 
 
 def restore(prepared: Prepared, counts: Mapping[str, int], state: Mapping[str, Tensor]) -> nn.Module:
@@ -77,18 +84,3 @@ def size_metrics(prepared: Prepared, counts: Mapping[str, int], smaller: nn.Modu
     macs = total_macs(prepared.plan, counts)
     params = sum(parameter.numel() for parameter in smaller.parameters())
     return {"macs_m": macs / 1e6, "macs_kept": macs / total_macs(prepared.plan, {}), "params_k": params / 1e3}
-
-
-def latency_ms(network: nn.Module, example: Tensor, batch: int, repeats: int = 15) -> float:
-    """Milliseconds of one forward pass of `batch` images: median of `repeats` after 3 warm-ups, on torch's threads."""
-    images = example.expand(batch, -1, -1, -1).contiguous()
-    seconds = []
-    network.eval()
-    with torch.inference_mode():
-        for _ in range(repeats + 3):
-            begin = time.perf_counter()
-            network(images)
-            if images.is_cuda:
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - begin)
-    return 1000 * statistics.median(seconds[3:])

@@ -4,6 +4,7 @@ magnitude: the L1 norm of a channel's weights, summed over all layers of the gro
 reconstruction: backward elimination; the next channel to go is the one whose loss raises the readers' least-squares
 error least when the channels that are left are refitted (the optimal brain surgeon on blocks, Hassibi and Stork,
 NIPS 1992), from the Gram matrices of the dense network's inputs. Errors are in shares of each reader's output power.
+More ways stand in criteria.py.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from automl_ext.tasks.pruning.calibration import Dense, Grams, calibrate
+from automl_ext.tasks.pruning.criteria import CRITERIA, rank_by_criterion
 from automl_ext.tasks.pruning.flow import Flow, read
 from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.importance import rank_by_magnitude, rank_by_reconstruction
@@ -38,17 +39,24 @@ def make(
     network: nn.Module,
     plan: Plan,
     images: Tensor,
+    labels: Tensor,
     *,
     importance: str,
     points: int,
     ridge: float,
     generator: torch.Generator,
 ) -> Prepared:
-    """From a trained network (eval mode). images: calibration images (n, c, h, w), normalised, on the device."""
+    """From a trained network (eval mode). images: calibration images (n, c, h, w), normalised, on the device.
+
+    labels: (n,), of the images. importance: `magnitude`, `reconstruction` or a key of criteria.CRITERIA.
+    """
     example = torch.zeros_like(images[:1])
     flow = read(network)
     dense, grams = calibrate(network, flow, plan, images, points, generator)
-    ranking = rank_by_magnitude(network, example, plan)
+    if importance in CRITERIA:
+        ranking = rank_by_criterion(importance, network, example, plan, images, labels)
+    else:
+        ranking = rank_by_magnitude(network, example, plan)
     if importance == "reconstruction":
         ranking = rank_by_reconstruction(plan, grams, ranking, ridge)
     return Prepared(network, example, plan, flow, ranking, dense, grams)

@@ -24,7 +24,7 @@ def prepared(request, small, resnet20):
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((32, *example.shape[1:]), generator=generator)
     options = {"importance": "reconstruction", "points": 10, "ridge": 0.1, "generator": generator}
-    return make(network, inspect(network, example), images, **options)
+    return make(network, inspect(network, example), images, torch.zeros(32, dtype=torch.long), **options)
 
 
 def half(plan):
@@ -165,9 +165,10 @@ def test_rankings_by_reconstruction_put_copies_last(small):
         block.bn1.running_var[3] = block.bn1.running_var[9]
         block.conv2.weight[:, 3] *= 3
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(64, 1, 8, 8, generator=generator)
+    images, labels = torch.randn(64, 1, 8, 8, generator=generator), torch.zeros(64, dtype=torch.long)
+    options = {"points": 10, "ridge": 1e-4, "generator": generator}
     made = [
-        make(network, inspect(network, example), images, importance=kind, points=10, ridge=1e-4, generator=generator)
+        make(network, inspect(network, example), images, labels, importance=kind, **options)
         for kind in ("magnitude", "reconstruction")
     ]
     assert made[0].ranking["layer1.0.conv1"].index(3) < 4

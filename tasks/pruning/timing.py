@@ -1,0 +1,74 @@
+"""Wall-clock quantities: the latency of a network, and what the parts of an evaluation cost.
+
+They are reported and stay outside the promise of determinism (`SearchEnv.measured`).
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["MEASURED", "Laps", "latency"]
+
+MEASURED = (
+    "latency_ms", "latency_iqr_ms", "seconds_prune", "seconds_reconstruct", "seconds_tune", "seconds_measure",
+)  # fmt: skip
+"""Names of the metrics that are made here."""
+
+
+@final
+class Laps:
+    """Seconds by part of an evaluation: each part begins where the last one ended, the first where this is made."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def end(self, part: str) -> None:
+        """Count the time since the last call as `seconds_<part>`. Waits for what a GPU is still to do."""
+        _settle()
+        now = time.perf_counter()
+        name = f"seconds_{part}"
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+def latency(network: nn.Module, example: Tensor, batch: int, repeats: int = 15) -> dict[str, float]:
+    """Milliseconds of one forward pass of `batch` images, on one thread: `repeats` passes after 3 warm-ups.
+
+    latency_ms: their median; latency_iqr_ms: the distance between their quartiles. example: (1, c, h, w), on the
+    network's device. Leaves the network in eval mode.
+    """
+    images = example.expand(batch, -1, -1, -1).contiguous()
+    seconds = []
+    network.eval()
+    with torch.inference_mode(), _one_thread():
+        for _ in range(repeats + 3):
+            begin = time.perf_counter()
+            network(images)
+            _settle()
+            seconds.append(time.perf_counter() - begin)
+    lower, middle, upper = statistics.quantiles(seconds[3:], n=4, method="inclusive")
+    return {"latency_ms": 1000 * middle, "latency_iqr_ms": 1000 * (upper - lower)}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch computes on one thread, and then on as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _settle() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
