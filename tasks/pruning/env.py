@@ -24,9 +24,11 @@ from automl_ext.tasks.pruning import prepared as shared_state
 from automl_ext.tasks.pruning.evaluate import Recovery, latency_ms, restore, size_metrics, slim
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import inspect
+from automl_ext.tasks.pruning.images import rewarded_data
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
+from automl_ext.tasks.pruning.protocol import Goal, Traded, demand
 from automl_ext.tasks.pruning.reference import references
 from automl_ext.tasks.pruning.space import Observer, keep_space, options
 from numpy.typing import NDArray
@@ -34,9 +36,9 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from automl_ext.data import Data, load, normalise
+from automl_ext.data import normalise
 from automl_ext.env import Job, Report, SearchEnv
-from automl_ext.objective import Metrics, Objective
+from automl_ext.objective import Metrics
 from automl_ext.searcher import Variation
 from automl_ext.space import Candidate, Walk
 from automl_ext.training import Recipe, accuracy, lent_seed, resolve_device, train
@@ -50,6 +52,8 @@ WEIGHTS = "weights.safetensors"
 class PruningEnv(SearchEnv):
     """Search the channels kept in each group at `macs_kept` of the dense network's multiply-accumulates.
 
+    objectives: metric -> goal, several at once, the first is the primary one; see protocol.py. macs_kept: by default
+    0.5, and 1 (free) with several objectives.
     network: small, resnet20, or package.module:function that returns an nn.Module. weights: its trained state dict
     (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
@@ -69,7 +73,8 @@ class PruningEnv(SearchEnv):
         dataset: str = "digits",
         *,
         root: str | None = None,
-        macs_kept: Annotated[float, Field(gt=0, le=1)] = 0.5,
+        objectives: dict[Traded, Goal] | None = None,
+        macs_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
         round_to: Annotated[int, Field(ge=1, le=4096)] = 1,
         low: float = 1,
         importance: Literal["magnitude", "reconstruction"] = "magnitude",
@@ -93,8 +98,7 @@ class PruningEnv(SearchEnv):
     ) -> None:
         _positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
                   rate=rate, tune_rate=tune_rate, latency_batch=latency_batch)  # fmt: skip
-        if not 0 < macs_kept <= 1:
-            raise PruningError(f"macs_kept must lie above 0 and at most at 1, not {macs_kept}")
+        wanted = demand(objectives, macs_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
         self.network, self.weights, self.seed, self.importance = network, weights, seed, importance
@@ -103,7 +107,7 @@ class PruningEnv(SearchEnv):
         self.device = resolve_device(device)
         self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
         self.tuning = Recipe(rate=tune_rate, batch=64, flip=flip, shift=shift)
-        self.data = _data(dataset, root, seed, mean, std, reward_images)
+        self.data = rewarded_data(dataset, root, seed, mean, std, reward_images)
         dense = self._dense()
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
         _check_outputs(dense, example, network, dataset, self.data.classes)
@@ -111,9 +115,9 @@ class PruningEnv(SearchEnv):
         read(dense)
         self.macs_dense = total_macs(self.plan, {})
         legal = options(self.plan, round_to, low)
-        target = macs_kept * self.macs_dense
+        target = wanted.share * self.macs_dense
         self.space = keep_space(self.plan, legal, target)
-        self.objectives = (Objective("accuracy"),)
+        self.objectives, self._free = wanted.objectives, wanted.free
         known = references(dense if weights else None, example, self.plan, legal, target)
         self.references = {name: dict(policy) for name, policy in known.items()}
         self._observer = Observer(self.plan)
@@ -128,7 +132,9 @@ class PruningEnv(SearchEnv):
 
     @property
     def variation(self) -> Variation:
-        """Mutation moves MACs from one group to another, see variation.py."""
+        """Mutation moves MACs from one group to another, see variation.py; the generic one without a budget."""
+        if self._free:
+            return super().variation
         from automl_ext.tasks.pruning.variation import ExchangeVariation
 
         return ExchangeVariation(self.space, self.plan, self._legal, self._target)
@@ -245,30 +251,6 @@ def _positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise PruningError(f"{name} must be above 0, not {value}")
-
-
-def _data(
-    name: str, root: str | None, seed: int, mean: Sequence[float] | None, std: Sequence[float] | None, rewarded: int
-) -> Data:
-    """The data set with its validation part cut to the reward images, and normalised as asked."""
-    data = load(name, root=root, seed=seed)
-    if data.train.label.ndim != 1:
-        raise PruningError(f"dataset {name!r} has masks; pruning needs one label an image")
-    for option, values in (("mean", mean), ("std", std)):
-        if values is not None and len(values) != data.train.image.shape[1]:
-            raise PruningError(
-                f"{option} has {len(values)} numbers, the images have {data.train.image.shape[1]} channels"
-            )
-    if std is not None and min(std) <= 0:
-        raise PruningError(f"std must be above 0, not {min(std)}")
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(data.val), generator=generator)[:rewarded].sort().values
-    return replace(
-        data,
-        val=data.val[chosen],
-        mean=data.mean if mean is None else tuple(mean),
-        std=data.std if std is None else tuple(std),
-    )
 
 
 def _check_outputs(network: nn.Module, example: torch.Tensor, name: str, dataset: str, classes: int) -> None:

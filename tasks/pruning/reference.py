@@ -15,20 +15,26 @@ from torch import Tensor, nn
 __all__ = ["references"]
 
 Policy = dict[str, int]
+SHARES = (0.75, 0.5, 0.25)
 
 
 def references(
     network: nn.Module | None, example: Tensor, plan: Plan, legal: Mapping[str, range], target: float
 ) -> dict[str, Policy]:
     """Counts by reference. The dense one breaks the target on purpose. network: trained, or None if it is not yet:
-    then there is no magnitude to go by.
+    then there is no magnitude to go by. Where the target leaves everything free, the others come at those of SHARES
+    that can be reached, so that a front has references along it: `uniform-0.5`.
     """
-    found = {
-        "dense": {group.name: group.channels for group in plan.groups},
-        "uniform": uniform(plan, legal, target),
-    }
-    if network is not None:
-        found["global-magnitude"] = global_magnitude(network, example, plan, legal, target)
+    found = {"dense": {group.name: group.channels for group in plan.groups}}
+    dense = total_macs(plan, {})
+    least = total_macs(plan, {name: counts[0] for name, counts in legal.items()})
+    targets = {"": target} if target < dense else {f"-{share:g}": share * dense for share in SHARES}
+    for suffix, within in targets.items():
+        if least > within:
+            continue
+        found[f"uniform{suffix}"] = uniform(plan, legal, within)
+        if network is not None:
+            found[f"global-magnitude{suffix}"] = global_magnitude(network, example, plan, legal, within)
     return found
 
 
