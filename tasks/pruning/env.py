@@ -8,7 +8,7 @@ arXiv 1802.03494. Differs from the paper (space.py lists what differs in the spa
    the sum's other side lost, and layers that keep all their inputs are refitted to the inputs that they now get.
 2. Channels are really removed during the search, too; nothing is masked.
 3. Accuracy is top-1 on a fixed part of the validation data.
-4. Only the resource-constrained protocol with channel pruning, on MACs.
+4. Channel pruning only, under the budgets and rewards of protocol.py. The state counts MACs whatever the budget is.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.images import rewarded_data
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
+from automl_ext.tasks.pruning.params import with_params
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
-from automl_ext.tasks.pruning.protocol import Goal, Traded, demand
+from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
 from automl_ext.tasks.pruning.reference import references
 from automl_ext.tasks.pruning.space import Observer, keep_space, options
 from numpy.typing import NDArray
@@ -50,13 +51,15 @@ WEIGHTS = "weights.safetensors"
 
 @final
 class PruningEnv(SearchEnv):
-    """Search the channels kept in each group at `macs_kept` of the dense network's multiply-accumulates.
+    """Search the channels kept in each group of coupled layers.
 
-    objectives: metric -> goal, several at once, the first is the primary one; see protocol.py. macs_kept: by default
-    0.5, and 1 (free) with several objectives.
+    protocol: resource, within `macs_kept` or `params_kept` (shares of the dense network's, one of the two; by default
+    half of the MACs, all with several objectives), or accuracy-macs, accuracy-params, free, on AMC's reward.
+    objectives: metric -> goal, several at once, the first is the primary one. See protocol.py.
     network: small, resnet20, or package.module:function that returns an nn.Module. weights: its trained state dict
     (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
+    high: kind of layer -> largest share of its channels that may go. protect: layers never pruned. See space.py.
     importance: how channels are ranked. reconstruction, refit, ridge, points, calibration_images: see reconstruct.py;
     points are per map and image. recalibrate: estimate batch-norm statistics anew, too. reward_images: how many
     validation images an evaluation uses. mean, std: what inputs are normalised with, if not the train part's own.
@@ -73,10 +76,14 @@ class PruningEnv(SearchEnv):
         dataset: str = "digits",
         *,
         root: str | None = None,
+        protocol: Protocol = "resource",
         objectives: dict[Traded, Goal] | None = None,
         macs_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
+        params_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
         round_to: Annotated[int, Field(ge=1, le=4096)] = 1,
         low: float = 1,
+        high: dict[Literal["conv", "linear"], Annotated[float, Field(ge=0, le=1)]] | None = None,
+        protect: Sequence[str] = (),
         importance: Literal["magnitude", "reconstruction"] = "magnitude",
         reconstruction: Literal["sequential", "gram", "none"] = "sequential",
         refit: bool = True,
@@ -98,7 +105,7 @@ class PruningEnv(SearchEnv):
     ) -> None:
         _positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
                   rate=rate, tune_rate=tune_rate, latency_batch=latency_batch)  # fmt: skip
-        wanted = demand(objectives, macs_kept)
+        self.demand = demand(protocol, objectives, macs_kept, params_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
         self.network, self.weights, self.seed, self.importance = network, weights, seed, importance
@@ -112,13 +119,16 @@ class PruningEnv(SearchEnv):
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
         _check_outputs(dense, example, network, dataset, self.data.classes)
         self.plan = inspect(dense, example)
+        if self.demand.on_params:
+            self.plan = with_params(self.plan, dense, example)
         read(dense)
         self.macs_dense = total_macs(self.plan, {})
-        legal = options(self.plan, round_to, low)
-        target = wanted.share * self.macs_dense
-        self.space = keep_space(self.plan, legal, target)
-        self.objectives, self._free = wanted.objectives, wanted.free
-        known = references(dense if weights else None, example, self.plan, legal, target)
+        legal = options(self.plan, round_to, low, high, protect)
+        cost = self.demand.count
+        target = self.demand.share * cost(self.plan, {})
+        self.space = keep_space(self.plan, legal, target, cost, self.demand.option)
+        self.objectives = self.demand.objectives
+        known = references(dense if weights else None, example, self.plan, legal, target, cost)
         self.references = {name: dict(policy) for name, policy in known.items()}
         self._observer = Observer(self.plan)
         self._legal, self._target = legal, target
@@ -133,11 +143,11 @@ class PruningEnv(SearchEnv):
     @property
     def variation(self) -> Variation:
         """Mutation moves MACs from one group to another, see variation.py; the generic one without a budget."""
-        if self._free:
+        if self.demand.free:
             return super().variation
         from automl_ext.tasks.pruning.variation import ExchangeVariation
 
-        return ExchangeVariation(self.space, self.plan, self._legal, self._target)
+        return ExchangeVariation(self.space, self.plan, self._legal, self._target, self.demand.count)
 
     # ---------------------------------------------------------------- evaluation
 
@@ -171,6 +181,7 @@ class PruningEnv(SearchEnv):
             metrics["accuracy"] = self._accuracy(network)
         if job.folder is not None:
             save_file(tensors(network), Path(job.folder) / WEIGHTS)
+        metrics |= self.demand.reward(self.plan, counts, metrics["accuracy"])
         return {**metrics, **self._sizes(prepared, counts, network)}
 
     def test(self, job: Job, report: Report) -> Metrics:
@@ -240,7 +251,8 @@ class PruningEnv(SearchEnv):
     def _sizes(self, prepared: Prepared, counts: Mapping[str, int], network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
         latency = latency_ms(network, prepared.example.to(device), self.latency_batch)
-        return {**size_metrics(prepared, counts, network), "latency_ms": latency}
+        sizes = {**size_metrics(prepared, counts, network), **self.demand.sizes(self.plan, counts)}
+        return {**sizes, "latency_ms": latency}
 
 
 def _counts(candidate: Candidate) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class Layer:
     def depthwise(self) -> bool:
         return self.groups > 1 and self.groups == self.inputs == self.outputs
 
+    @property
+    def kind(self) -> str:
+        """conv or linear; only a linear layer has no stride."""
+        return "conv" if self.stride else "linear"
+
     def kept_inputs(self, keep: Indices) -> list[int]:
         """Input channels left when each group keeps only the channels `keep`, ascending."""
         return _left(self.inputs, self.reads, keep)
@@ -69,11 +74,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """Layers and groups in forward order, and what cannot be pruned with the reason."""
+    """Layers and groups in forward order, and what cannot be pruned with the reason.
+
+    params, beside: the dense network's parameters, and by group how many besides weights go with a channel; see
+    params.py, which fills them in.
+    """
 
     layers: tuple[Layer, ...]
     groups: tuple[Group, ...]
     skipped: Mapping[str, str]
+    params: int = 0
+    beside: Mapping[str, int] = field(default_factory=dict)
 
     def layer(self, name: str) -> Layer:
         return next(layer for layer in self.layers if layer.name == name)
