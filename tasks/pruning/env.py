@@ -23,7 +23,7 @@ import torch
 from automl_ext.tasks.pruning import prepared as shared_state
 from automl_ext.tasks.pruning.evaluate import Recovery, latency_ms, restore, size_metrics, slim
 from automl_ext.tasks.pruning.flow import read
-from automl_ext.tasks.pruning.groups import inspect
+from automl_ext.tasks.pruning.groups import Kind, inspect
 from automl_ext.tasks.pruning.images import rewarded_data
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
@@ -82,7 +82,7 @@ class PruningEnv(SearchEnv):
         params_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
         round_to: Annotated[int, Field(ge=1, le=4096)] = 1,
         low: float = 1,
-        high: dict[Literal["conv", "linear"], Annotated[float, Field(ge=0, le=1)]] | None = None,
+        high: dict[Kind, Annotated[float, Field(ge=0, le=1)]] | None = None,
         protect: Sequence[str] = (),
         importance: Literal["magnitude", "reconstruction"] = "magnitude",
         reconstruction: Literal["sequential", "gram", "none"] = "sequential",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from automl_ext.tasks.pruning.coupling import Entry, entries, full_group, trace
@@ -17,9 +17,10 @@ from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prune import Indices, mask, remove
 from torch import Tensor, nn
 
-__all__ = ["Group", "Layer", "Plan", "inspect"]
+__all__ = ["Group", "Kind", "Layer", "Plan", "inspect"]
 
 Wires = tuple[tuple[int, ...], ...]
+Kind = Literal["conv", "linear"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Layer:
         return self.groups > 1 and self.groups == self.inputs == self.outputs
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """conv or linear; only a linear layer has no stride."""
         return "conv" if self.stride else "linear"
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from automl_ext.tasks.pruning.groups import Group, Plan
+from automl_ext.tasks.pruning.groups import Group, Kind, Plan
 from automl_ext.tasks.pruning.macs import Cost, layer_macs, most, owners, total_macs
 from automl_ext.tasks.pruning.network import PruningError
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def options(
     plan: Plan,
     round_to: int,
     low: float,
-    high: Mapping[str, float] | None = None,
+    high: Mapping[Kind, float] | None = None,
     protect: Collection[str] = (),
 ) -> dict[str, range]:
     """Legal counts by group: multiples of `round_to` from the least up; only the full count where a group is smaller.
