@@ -1,7 +1,7 @@
 """Parameters of a policy, counted without building anything: as the network's own layers have them.
 
-Equal to the parameters of the network with the channels really removed. What reconstruction adds is not counted: a
-bias for a convolution that had none, one number an output channel.
+Equal to the parameters of the network with the channels really removed. What reconstruction may add is not counted:
+biases of convolutions that had none and have no batch norm behind them (see fold.py), a number an output channel.
 """
 
 from __future__ import annotations
