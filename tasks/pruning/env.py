@@ -8,7 +8,7 @@ arXiv 1802.03494. Differs from the paper (space.py lists what differs in the spa
    the sum's other side lost, and layers that keep all their inputs are refitted to the inputs that they now get.
 2. Channels are really removed during the search, too; nothing is masked.
 3. Accuracy is top-1 on a fixed part of the validation data.
-4. Only the resource-constrained protocol with channel pruning, on MACs.
+4. Channel pruning only, under the budgets and rewards of protocol.py. The state counts MACs whatever the budget is.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from automl_ext.tasks.pruning import prepared as shared_state
 from automl_ext.tasks.pruning.criteria import check_criterion
 from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, slim
 from automl_ext.tasks.pruning.flow import read
-from automl_ext.tasks.pruning.groups import inspect
+from automl_ext.tasks.pruning.groups import Kind, inspect
+from automl_ext.tasks.pruning.images import rewarded_data
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
+from automl_ext.tasks.pruning.params import with_params
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
+from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
 from automl_ext.tasks.pruning.reference import references
 from automl_ext.tasks.pruning.space import Observer, keep_space, options
 from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
@@ -36,9 +39,9 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from automl_ext.data import Data, load, normalise
+from automl_ext.data import normalise
 from automl_ext.env import Job, Report, SearchEnv
-from automl_ext.objective import Metrics, Objective
+from automl_ext.objective import Metrics
 from automl_ext.searcher import Variation
 from automl_ext.space import Candidate, Walk
 from automl_ext.training import Recipe, accuracy, lent_seed, resolve_device, train
@@ -50,11 +53,15 @@ WEIGHTS = "weights.safetensors"
 
 @final
 class PruningEnv(SearchEnv):
-    """Search the channels kept in each group at `macs_kept` of the dense network's multiply-accumulates.
+    """Search the channels kept in each group of coupled layers.
 
+    protocol: resource, within `macs_kept` or `params_kept` (shares of the dense network's, one of the two; by default
+    half of the MACs, all with several objectives), or accuracy-macs, accuracy-params, free, on AMC's reward.
+    objectives: metric -> goal, several at once, the first is the primary one. See protocol.py.
     network: small, resnet20, or package.module:function that returns an nn.Module. weights: its trained state dict
     (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
+    high: kind of layer -> largest share of its channels that may go. protect: layers never pruned. See space.py.
     importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
     calibration_images: see reconstruct.py; points are per map and image. recalibrate: batch-norm statistics anew.
     reward_images: how many validation images an evaluation uses. mean, std: for the inputs, if not the train part's.
@@ -71,9 +78,14 @@ class PruningEnv(SearchEnv):
         dataset: str = "digits",
         *,
         root: str | None = None,
-        macs_kept: Annotated[float, Field(gt=0, le=1)] = 0.5,
+        protocol: Protocol = "resource",
+        objectives: dict[Traded, Goal] | None = None,
+        macs_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
+        params_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
         round_to: Annotated[int, Field(ge=1, le=4096)] = 1,
         low: float = 1,
+        high: dict[Kind, Annotated[float, Field(ge=0, le=1)]] | None = None,
+        protect: Sequence[str] = (),
         importance: Literal[
             "magnitude", "l2", "bn-scale", "taylor", "geometric-median", "reconstruction"
         ] = "magnitude",
@@ -97,8 +109,7 @@ class PruningEnv(SearchEnv):
     ) -> None:
         _positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
                   rate=rate, tune_rate=tune_rate, latency_batch=latency_batch)  # fmt: skip
-        if not 0 < macs_kept <= 1:
-            raise PruningError(f"macs_kept must lie above 0 and at most at 1, not {macs_kept}")
+        self.demand = demand(protocol, objectives, macs_kept, params_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
         self.network, self.weights, self.seed, self.importance = network, weights, seed, importance
@@ -107,19 +118,22 @@ class PruningEnv(SearchEnv):
         self.device = resolve_device(device)
         self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
         self.tuning = Recipe(rate=tune_rate, batch=64, flip=flip, shift=shift)
-        self.data = _data(dataset, root, seed, mean, std, reward_images)
+        self.data = rewarded_data(dataset, root, seed, mean, std, reward_images)
         dense = self._dense()
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
         _check_outputs(dense, example, network, dataset, self.data.classes)
         self.plan = inspect(dense, example)
         check_criterion(importance, dense, example, self.plan)
+        if self.demand.on_params:
+            self.plan = with_params(self.plan, dense, example)
         read(dense)
         self.macs_dense = total_macs(self.plan, {})
-        legal = options(self.plan, round_to, low)
-        target = macs_kept * self.macs_dense
-        self.space = keep_space(self.plan, legal, target)
-        self.objectives = (Objective("accuracy"),)
-        known = references(dense if weights else None, example, self.plan, legal, target)
+        legal = options(self.plan, round_to, low, high, protect)
+        cost = self.demand.count
+        target = self.demand.share * cost(self.plan, {})
+        self.space = keep_space(self.plan, legal, target, cost, self.demand.option)
+        self.objectives = self.demand.objectives
+        known = references(dense if weights else None, example, self.plan, legal, target, cost)
         self.references = {name: dict(policy) for name, policy in known.items()}
         self._observer = Observer(self.plan)
         self._legal, self._target = legal, target
@@ -133,10 +147,12 @@ class PruningEnv(SearchEnv):
 
     @property
     def variation(self) -> Variation:
-        """Mutation moves MACs from one group to another, see variation.py."""
+        """Mutation moves MACs from one group to another, see variation.py; the generic one without a budget."""
+        if self.demand.free:
+            return super().variation
         from automl_ext.tasks.pruning.variation import ExchangeVariation
 
-        return ExchangeVariation(self.space, self.plan, self._legal, self._target)
+        return ExchangeVariation(self.space, self.plan, self._legal, self._target, self.demand.count)
 
     # ---------------------------------------------------------------- evaluation
 
@@ -172,6 +188,7 @@ class PruningEnv(SearchEnv):
             metrics["accuracy"] = self._accuracy(network)
         if job.folder is not None:
             save_file(tensors(network), Path(job.folder) / WEIGHTS)
+        metrics |= self.demand.reward(self.plan, counts, metrics["accuracy"])
         metrics |= self._sizes(prepared, counts, network)
         laps.end("measure")
         return {**metrics, **laps.seconds}
@@ -243,7 +260,7 @@ class PruningEnv(SearchEnv):
     def _sizes(self, prepared: Prepared, counts: Mapping[str, int], network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
         passes = latency(network, prepared.example.to(device), self.latency_batch)
-        return {**size_metrics(prepared, counts, network), **passes}
+        return {**size_metrics(prepared, counts, network), **self.demand.sizes(self.plan, counts), **passes}
 
 
 def _counts(candidate: Candidate) -> dict[str, Any]:
@@ -254,30 +271,6 @@ def _positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise PruningError(f"{name} must be above 0, not {value}")
-
-
-def _data(
-    name: str, root: str | None, seed: int, mean: Sequence[float] | None, std: Sequence[float] | None, rewarded: int
-) -> Data:
-    """The data set with its validation part cut to the reward images, and normalised as asked."""
-    data = load(name, root=root, seed=seed)
-    if data.train.label.ndim != 1:
-        raise PruningError(f"dataset {name!r} has masks; pruning needs one label an image")
-    for option, values in (("mean", mean), ("std", std)):
-        if values is not None and len(values) != data.train.image.shape[1]:
-            raise PruningError(
-                f"{option} has {len(values)} numbers, the images have {data.train.image.shape[1]} channels"
-            )
-    if std is not None and min(std) <= 0:
-        raise PruningError(f"std must be above 0, not {min(std)}")
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(data.val), generator=generator)[:rewarded].sort().values
-    return replace(
-        data,
-        val=data.val[chosen],
-        mean=data.mean if mean is None else tuple(mean),
-        std=data.std if std is None else tuple(std),
-    )
 
 
 def _check_outputs(network: nn.Module, example: torch.Tensor, name: str, dataset: str, classes: int) -> None:

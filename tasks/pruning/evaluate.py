@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from automl_ext.tasks.pruning.fold import fold_biases
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prepared import Prepared
@@ -51,6 +52,7 @@ def _recover(smaller: nn.Module, prepared: Prepared, keep: Indices, recovery: Re
         reconstruct(smaller, *given, ridge=recovery.ridge, refit=recovery.refit)
     elif recovery.reconstruction == "gram":
         reconstruct_by_gram(smaller, prepared.plan, keep, prepared.grams, ridge=recovery.ridge)
+    fold_biases(smaller, prepared.network, prepared.flow)
     if recovery.recalibrate:
         reestimate_norms(smaller, prepared.dense.images)
     check(smaller, prepared)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from automl_ext.tasks.pruning.coupling import Entry, entries, full_group, trace
@@ -17,9 +17,10 @@ from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prune import Indices, mask, remove
 from torch import Tensor, nn
 
-__all__ = ["Group", "Layer", "Plan", "inspect"]
+__all__ = ["Group", "Kind", "Layer", "Plan", "inspect"]
 
 Wires = tuple[tuple[int, ...], ...]
+Kind = Literal["conv", "linear"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Layer:
     def depthwise(self) -> bool:
         return self.groups > 1 and self.groups == self.inputs == self.outputs
 
+    @property
+    def kind(self) -> Kind:
+        """conv or linear; only a linear layer has no stride."""
+        return "conv" if self.stride else "linear"
+
     def kept_inputs(self, keep: Indices) -> list[int]:
         """Input channels left when each group keeps only the channels `keep`, ascending."""
         return _left(self.inputs, self.reads, keep)
@@ -69,11 +75,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """Layers and groups in forward order, and what cannot be pruned with the reason."""
+    """Layers and groups in forward order, and what cannot be pruned with the reason.
+
+    params, beside: the dense network's parameters, and by group how many besides weights go with a channel; see
+    params.py, which fills them in.
+    """
 
     layers: tuple[Layer, ...]
     groups: tuple[Group, ...]
     skipped: Mapping[str, str]
+    params: int = 0
+    beside: Mapping[str, int] = field(default_factory=dict)
 
     def layer(self, name: str) -> Layer:
         return next(layer for layer in self.layers if layer.name == name)

@@ -5,15 +5,17 @@ Equal to `torch.utils.flop_counter` FLOPs / 2 of the network with the channels r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from automl_ext.tasks.pruning.groups import Layer, Plan, Wires
 from automl_ext.tasks.pruning.network import PruningError
 
-__all__ = ["layer_macs", "most", "owners", "total_macs", "uniform"]
+__all__ = ["Cost", "layer_macs", "most", "owners", "total_macs", "uniform"]
 
 Counts = Mapping[str, int]
 """Group name -> channels that it keeps; a group that is missing keeps all."""
+Cost = Callable[[Plan, Counts], int]
+"""What a policy costs: MACs (`total_macs`) or parameters (`total_params`). Grows with every count."""
 
 
 def layer_macs(layer: Layer, counts: Counts) -> int:
@@ -41,23 +43,23 @@ def owners(plan: Plan) -> dict[str, int]:
     return last
 
 
-def most(plan: Plan, counts: Counts, name: str, options: range, target: float) -> int | None:
-    """The largest of `options` for group `name` with which `counts` stays within `target` MACs; None: there is none.
+def most(plan: Plan, counts: Counts, name: str, options: range, target: float, cost: Cost = total_macs) -> int | None:
+    """The largest of `options` for group `name` with which `counts` costs at most `target`; None: there is none.
 
-    By bisection, since MACs grow with every count (quadratically where a layer both reads and writes the group).
+    By bisection, since costs grow with every count (quadratically where a layer both reads and writes the group).
     """
     low, high = 0, len(options)
     while low < high:
         middle = (low + high) // 2
-        if total_macs(plan, {**counts, name: options[middle]}) <= target:
+        if cost(plan, {**counts, name: options[middle]}) <= target:
             low = middle + 1
         else:
             high = middle
     return options[low - 1] if low else None
 
 
-def uniform(plan: Plan, options: Mapping[str, range], target: float) -> dict[str, int]:
-    """The largest common kept fraction of all groups, rounded to the nearest of `options`, within `target` MACs.
+def uniform(plan: Plan, options: Mapping[str, range], target: float, cost: Cost = total_macs) -> dict[str, int]:
+    """The largest common kept fraction of all groups, rounded to the nearest of `options`, at a cost within `target`.
 
     Raises PruningError where even the lowest options exceed the target.
     """
@@ -67,11 +69,11 @@ def uniform(plan: Plan, options: Mapping[str, range], target: float) -> dict[str
     best = None
     for fraction in sorted(points):
         counts = {group.name: _nearest(options[group.name], fraction * group.channels) for group in plan.groups}
-        if total_macs(plan, counts) > target:
+        if cost(plan, counts) > target:
             break
         best = counts
     if best is None:
-        raise PruningError(f"no uniform policy stays within {target:.0f} MACs")
+        raise PruningError(f"no uniform policy stays within a cost of {target:.0f}")
     return best
 
 

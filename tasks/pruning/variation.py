@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from automl_ext.tasks.pruning.groups import Plan
-from automl_ext.tasks.pruning.macs import most
+from automl_ext.tasks.pruning.macs import Cost, most, total_macs
 
 from automl_ext.evolution.variation import GenericVariation
 from automl_ext.space import Genes, Space
@@ -22,9 +22,12 @@ __all__ = ["ExchangeVariation"]
 class ExchangeVariation:
     """Mutation by exchange; sampling, crossover and twins are the generic ones. Genes: group -> count."""
 
-    def __init__(self, space: Space, plan: Plan, legal: Mapping[str, range], target: float) -> None:
+    def __init__(
+        self, space: Space, plan: Plan, legal: Mapping[str, range], target: float, cost: Cost = total_macs
+    ) -> None:
         self._generic = GenericVariation(space)
         self._space, self._plan, self._legal, self._target = space, plan, legal, target
+        self._cost = cost
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """Genes of a random policy."""
@@ -43,7 +46,7 @@ class ExchangeVariation:
         wanted = counts[shrunk] * rng.uniform(0.3, 0.95)
         smaller = [value for value in values if value < counts[shrunk]] or [values[0]]
         counts[shrunk] = min(smaller, key=lambda value: abs(value - wanted))
-        reachable = most(self._plan, counts, grown, self._legal[grown], self._target)
+        reachable = most(self._plan, counts, grown, self._legal[grown], self._target, self._cost)
         counts[grown] = max(counts[grown], reachable or counts[grown])
         return dict(self._space.from_genes(counts))
 

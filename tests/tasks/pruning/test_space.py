@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from automl_ext.tasks.pruning.groups import inspect
-from automl_ext.tasks.pruning.macs import most, total_macs, uniform
+from automl_ext.tasks.pruning.macs import layer_macs, most, total_macs, uniform
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.space import FEATURES, Observer, keep_space, options
 from automl_ext.tasks.pruning.variation import ExchangeVariation
+from torch import nn
 
 
 @pytest.fixture(scope="module", params=["small", pytest.param("resnet20", marks=pytest.mark.slow)])
@@ -110,6 +112,43 @@ def test_options_follow_round_to_and_low(small):
     for round_to, low in ((0, 1), (1, 0), (1, -2), (1, float("nan"))):
         with pytest.raises(PruningError):
             options(plan, round_to, low)
+
+
+def test_high_bounds_what_may_go_by_the_kind_of_layer():
+    layers = [nn.Conv2d(1, 10, 3), nn.Conv2d(10, 16, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 100)]
+    plan = inspect(nn.Sequential(*layers, nn.ReLU(), nn.Linear(100, 10)).eval(), torch.zeros(1, 1, 8, 8))
+    assert [plan.layer(group.name).kind for group in plan.groups] == ["conv", "conv", "linear"]
+    amax = {"conv": 0.8, "linear": 0.98}
+    legal = options(plan, 1, 1, amax)
+    assert legal == {"0": range(2, 11), "1": range(4, 17), "4": range(2, 101)}
+    assert options(plan, 1, 1, {"conv": 0.0})["1"] == range(16, 17)
+    assert options(plan, 1, 1, {"linear": 1.0})["4"] == range(1, 101)
+    assert options(plan, 4, 1, amax) == {"0": range(4, 11, 4), "1": range(4, 17, 4), "4": range(4, 101, 4)}
+    assert options(plan, 1, 0.5, amax)["0"] == range(5, 11)  # the larger floor holds
+    for high, message in (
+        ({"dense": 0.8}, "high: 'dense' is no kind of layer; legal: conv, linear"),
+        ({"conv": 1.2}, "high: conv must be a share from 0 to 1, not 1.2"),
+    ):
+        with pytest.raises(PruningError, match=message):
+            options(plan, 1, 1, high)
+
+
+def test_protected_layers_keep_their_inputs_and_outputs(small):
+    plan = inspect(*small)
+    legal = options(plan, 8, 1, None, ["layer1.0.conv2"])
+    for group in plan.groups:
+        touched = "layer1.0.conv2" in (*group.writers, *group.readers)
+        assert (legal[group.name] == range(group.channels, group.channels + 1)) == touched
+    space = keep_space(plan, legal, 0.8 * total_macs(plan, {}))
+    layer = plan.layer("layer1.0.conv2")
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        counts = space.sample(rng)
+        assert layer_macs(layer, counts) == layer_macs(layer, {})
+    with pytest.raises(PruningError, match=r"protect: the network has no layer 'conv9'; legal: conv1, layer1.0.conv1,"):
+        options(plan, 1, 1, None, ["conv1", "conv9"])
+    with pytest.raises(PruningError, match="protect leaves nothing to prune"):
+        options(plan, 1, 1, None, [layer.name for layer in plan.layers])
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 1.0])

@@ -1,0 +1,114 @@
+"""What a search is asked for: the objectives, and what a policy may cost.
+
+resource: as accurate as can be within a share of the dense network's multiply-accumulates or parameters; free with
+several objectives. accuracy-macs, accuracy-params: AMC's accuracy-guaranteed protocol, no budget, and the objective is
+`reward`, -error x log(multiply-accumulates) or -error x log(parameters), both counts raw, the logarithm natural (He et
+al., ECCV 2018, arXiv 1802.03494).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from automl_ext.tasks.pruning.groups import Plan
+from automl_ext.tasks.pruning.macs import Cost, total_macs
+from automl_ext.tasks.pruning.network import PruningError
+from automl_ext.tasks.pruning.params import total_params
+
+from automl_ext.objective import Objective
+
+__all__ = ["GOALS", "Demand", "Goal", "Protocol", "Traded", "demand"]
+
+Protocol = Literal["resource", "accuracy-macs", "accuracy-params"]
+Goal = Literal["max", "min"]
+Traded = Literal["accuracy", "macs_m", "macs_kept", "params_k", "latency_ms"]
+"""The metrics that can be objectives."""
+GOALS: Mapping[str, Goal] = {
+    "accuracy": "max", "macs_m": "min", "macs_kept": "min", "params_k": "min", "latency_ms": "min",
+}  # fmt: skip
+MEASURED = ("latency_ms",)
+PROTOCOLS = ("resource", "accuracy-macs", "accuracy-params")
+
+
+@dataclass(frozen=True)
+class Demand:
+    """objectives: the first is the primary one. option: the budget's, which says what is counted. share: of the dense
+    cost that a policy may use; 1 is free. rewarded: whether the objective is `reward`.
+    """
+
+    objectives: tuple[Objective, ...]
+    option: Literal["macs_kept", "params_kept"]
+    share: float
+    rewarded: bool
+
+    @property
+    def free(self) -> bool:
+        return self.share >= 1
+
+    @property
+    def on_params(self) -> bool:
+        return self.option == "params_kept"
+
+    @property
+    def count(self) -> Cost:
+        """What a policy costs: parameters or multiply-accumulates."""
+        return total_params if self.on_params else total_macs
+
+    def sizes(self, plan: Plan, counts: Mapping[str, int]) -> dict[str, float]:
+        """`params_kept`, share of the dense parameters, where the demand is about them."""
+        return {"params_kept": self.count(plan, counts) / self.count(plan, {})} if self.on_params else {}
+
+    def reward(self, plan: Plan, counts: Mapping[str, int], accuracy: float) -> dict[str, float]:
+        """`reward`, -error x log(cost), where it is the objective. accuracy: in [0, 1].
+
+        Below e the logarithm would turn the sign: it stays at 1.
+        """
+        cost = max(self.count(plan, counts), math.e)
+        return {"reward": -(1 - accuracy) * math.log(cost)} if self.rewarded else {}
+
+
+def demand(
+    protocol: Protocol,
+    objectives: Mapping[Traded, Goal] | None = None,
+    macs_kept: float | None = None,
+    params_kept: float | None = None,
+) -> Demand:
+    """What the options ask for. Without a budget: half of the MACs for one objective, all for several.
+
+    Raises PruningError, one line, for unknown names, a metric in its worse direction, a share out of range, and
+    options that contradict each other.
+    """
+    if protocol not in PROTOCOLS:
+        raise PruningError(f"protocol {protocol!r} is unknown; legal: {', '.join(PROTOCOLS)}")
+    given = {"objectives": objectives, "macs_kept": macs_kept, "params_kept": params_kept}
+    if protocol != "resource":
+        for name, value in given.items():
+            if value is not None:
+                raise PruningError(f"protocol {protocol} has no budget and one objective; leave {name} out")
+        option: Literal["macs_kept", "params_kept"] = "params_kept" if protocol == "accuracy-params" else "macs_kept"
+        return Demand((Objective("reward"),), option, 1.0, True)
+    if macs_kept is not None and params_kept is not None:
+        raise PruningError("macs_kept and params_kept: give one of them, not both")
+    wanted = _objectives(objectives)
+    option = "macs_kept" if params_kept is None else "params_kept"
+    share = macs_kept if params_kept is None else params_kept
+    if share is None:
+        share = 0.5 if len(wanted) == 1 else 1.0
+    if not 0 < share <= 1:
+        raise PruningError(f"{option} must lie above 0 and at most at 1, not {share}")
+    return Demand(wanted, option, share, False)
+
+
+def _objectives(wanted: Mapping[Traded, Goal] | None) -> tuple[Objective, ...]:
+    legal = ", ".join(f"{name}: {goal}" for name, goal in GOALS.items())
+    if wanted is None:
+        return (Objective("accuracy"),)
+    if not wanted:
+        raise PruningError(f"objectives is empty; legal: {legal}")
+    for name, goal in wanted.items():
+        if GOALS.get(name) != goal:
+            raise PruningError(f"objectives: {name}: {goal} is not possible; legal: {legal}")
+    return tuple(Objective(name, goal, measured=name in MEASURED) for name, goal in wanted.items())
