@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from automl_ext.tasks.pruning.calibration import Dense, Grams, patches, sampled, solvable
+from automl_ext.tasks.pruning.calibration import Dense, Grams, patches, sampled
 from automl_ext.tasks.pruning.flow import Flow, run
 from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.prune import Indices
@@ -55,7 +55,7 @@ class _Sequence:
     def __call__(self, name: str, module: nn.Module, inputs: Tensor, values: Mapping[fx.Node, Any]) -> None:
         layer = self.plan.layer(name)
         cut = len(layer.kept_inputs(self.keep)) < layer.inputs
-        if not solvable(module, inputs) or not (cut or (self.refit and self.changed)):
+        if name not in self.dense.outputs or not (cut or (self.refit and self.changed)):
             self.changed |= cut
             return
         self.changed = True
