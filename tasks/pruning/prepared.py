@@ -43,15 +43,20 @@ def make(
     points: int,
     ridge: float,
     generator: torch.Generator,
+    with_grams: bool = True,
 ) -> Prepared:
-    """From a trained network (eval mode). images: calibration images (n, c, h, w), normalised, on the device."""
+    """From a trained network (eval mode). images: calibration images (n, c, h, w), normalised, on the device.
+
+    with_grams: make Gram matrices, which reconstruction by gram needs, even where the importance needs none.
+    """
     example = torch.zeros_like(images[:1])
     flow = read(network)
-    dense, grams = calibrate(network, flow, plan, images, points, generator)
+    wanted = with_grams or importance == "reconstruction"
+    dense, grams = calibrate(network, flow, plan, images, points, generator, wanted)
     ranking = rank_by_magnitude(network, example, plan)
     if importance == "reconstruction":
         ranking = rank_by_reconstruction(plan, grams, ranking, ridge)
-    return Prepared(network, example, plan, flow, ranking, dense, grams)
+    return Prepared(network, example, plan, flow, ranking, dense, grams if with_grams else {})
 
 
 def save(prepared: Prepared, folder: Path, facts: Mapping[str, Any]) -> None:
