@@ -79,11 +79,16 @@ class _Trial:
         return ""
 
     def _masked(self, keep: Mapping[str, Sequence[int]]) -> Tensor:
-        before = copy.deepcopy(self.network.state_dict())
+        groups = {name: full_group(self.graph, self.modules[name]) for name in keep}
+        members = {name: list(entries(self.graph, group)) for name, group in groups.items()}
+        touched = {module: None for some in members.values() for module, *_ in some}
+        before = [(own, own.detach().clone()) for module in touched for own in module.parameters(recurse=False)]
+        for name, channels in keep.items():
+            silence(members[name], channels)
         try:
-            for name, channels in keep.items():
-                silence(entries(self.graph, full_group(self.graph, self.modules[name])), channels)
             output: Tensor = self.network(self.probe)
         finally:
-            self.network.load_state_dict(before)
+            with torch.no_grad():
+                for own, value in before:
+                    own.copy_(value)
         return output
