@@ -41,9 +41,18 @@ class Grams:
 
 
 def calibrate(
-    network: nn.Module, flow: Flow, plan: Plan, images: Tensor, points: int, generator: torch.Generator
+    network: nn.Module,
+    flow: Flow,
+    plan: Plan,
+    images: Tensor,
+    points: int,
+    generator: torch.Generator,
+    with_grams: bool = True,
 ) -> tuple[Dense, dict[str, Grams]]:
-    """Run the dense network once over `images`, drawing `points` a map from `generator`, layer after layer."""
+    """Run the dense network once over `images`, drawing `points` a map from `generator`, layer after layer.
+
+    with_grams: Gram matrices cost 8 f^2 bytes a layer, a gigabyte for VGG-16; without, there are none.
+    """
     places: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
     partners: dict[str, Tensor] = {}
@@ -61,7 +70,7 @@ def calibrate(
         outputs[name] = functional.linear(rows, weight.flatten(1), bias)
         if name in flow.sums:
             partners[name] = sampled(values[flow.sums[name].partner], places[name])
-        if layer.reads:
+        if layer.reads and with_grams:
             rows = rows.double()
             mean = rows.mean(0)
             rows = rows - mean

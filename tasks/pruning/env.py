@@ -168,6 +168,7 @@ class PruningEnv(SearchEnv):
         prepared = shared_state.make(
             network, self.plan, images, self.data.train.label[chosen],
             importance=self.importance, points=self.points, ridge=self.recovery.ridge, generator=generator,
+            with_grams=self.recovery.reconstruction == "gram",
         )  # fmt: skip
         facts = {"network": self.network, "macs": self.macs_dense, "accuracy": self._accuracy(network)}
         shared_state.save(prepared, folder, facts)

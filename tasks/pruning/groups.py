@@ -7,14 +7,15 @@ layers that read them. torch-pruning finds the coupling; that it is right is che
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from automl_ext.tasks.pruning.coupling import Entry, entries, full_group, trace
 from automl_ext.tasks.pruning.network import PruningError
-from automl_ext.tasks.pruning.prune import Indices, mask, remove
+from automl_ext.tasks.pruning.prune import Indices
+from automl_ext.tasks.pruning.soundness import sound
 from torch import Tensor, nn
 
 __all__ = ["Group", "Kind", "Layer", "Plan", "inspect"]
@@ -104,11 +105,12 @@ def inspect(network: nn.Module, example: Tensor) -> Plan:
     layers = _layers(twin, example)
     graph = trace(twin, example)
     coupled, skipped = _couple(twin, graph, layers)
-    sound = _sound(network, example, coupled, skipped)
-    if not sound:
+    pruned, objections = sound(network, example, {name: layers[name].outputs for name in coupled})
+    skipped |= objections
+    if not pruned:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items()) or "it has no counted layer"
         raise PruningError(f"the network has nothing to prune ({reasons})")
-    groups = tuple(_wire(name, layers, entries(graph, coupled[name]), names) for name in sound)
+    groups = tuple(_wire(name, layers, entries(graph, coupled[name]), names) for name in pruned)
     return Plan(tuple(layers.values()), groups, skipped)
 
 
@@ -198,36 +200,7 @@ def _couple(network: nn.Module, graph: Any, layers: Mapping[str, Layer]) -> tupl
             skipped[name] = "it has one channel"
         else:
             found[name] = group
+    for name, layer in layers.items():
+        if layer.depthwise and name not in taken:
+            skipped[name] = "a depthwise convolution of channels that cannot be pruned"
     return found, skipped
-
-
-def _sound(network: nn.Module, example: Tensor, coupled: Mapping[str, Any], skipped: dict[str, str]) -> list[str]:
-    """Names of the groups of which half can be removed with the same output as masking them; notes the others."""
-    halves = {name: range(len(group[0].idxs) // 2) for name, group in coupled.items()}
-    sound = []
-    for name, half in halves.items():
-        reason = _objection(network, example, {name: half})
-        if reason:
-            skipped[name] = reason
-        else:
-            sound.append(name)
-    if len(sound) > 1 and _objection(network, example, {name: halves[name] for name in sound}):
-        raise PruningError(f"the groups {', '.join(sound)} can be pruned one by one but not together")
-    return sound
-
-
-def _objection(network: nn.Module, example: Tensor, keep: Mapping[str, Sequence[int]]) -> str:
-    """Why `keep` cannot be had by removing channels, or "" where that gives what masking them gives."""
-    generator = torch.Generator().manual_seed(0)
-    probe = torch.randn((2, *example.shape[1:]), generator=generator).to(example)
-    try:
-        with torch.no_grad():
-            masked = mask(network, example, keep)(probe)
-            smaller = remove(network, example, keep)(probe)
-    except Exception:  # whatever a wrongly cut network raises, it says the same thing
-        return "its channels are padded, sliced or reshaped in a way that torch-pruning does not follow"
-    if smaller.shape != masked.shape:
-        return "its channels are the network's output"
-    if not torch.allclose(smaller, masked, rtol=1e-3, atol=1e-4):
-        return "without its channels the network computes something else than with them masked"
-    return ""

@@ -5,6 +5,7 @@ Equal to `torch.utils.flop_counter` FLOPs / 2 of the network with the channels r
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 
 from automl_ext.tasks.pruning.groups import Layer, Plan, Wires
@@ -66,19 +67,21 @@ def uniform(plan: Plan, options: Mapping[str, range], target: float, cost: Cost 
     points = {value / group.channels for group in plan.groups for value in options[group.name]}
     points |= {(value - 0.5 * options[group.name].step) / group.channels
                for group in plan.groups for value in options[group.name]}  # fmt: skip
-    best = None
-    for fraction in sorted(points):
-        counts = {group.name: _nearest(options[group.name], fraction * group.channels) for group in plan.groups}
-        if cost(plan, counts) > target:
-            break
-        best = counts
-    if best is None:
+    ordered = sorted(points)
+
+    def counts(index: int) -> dict[str, int]:
+        return {group.name: _nearest(options[group.name], ordered[index] * group.channels) for group in plan.groups}
+
+    within = bisect_left(range(len(ordered)), True, key=lambda index: cost(plan, counts(index)) > target)
+    if not within:
         raise PruningError(f"no uniform policy stays within a cost of {target:.0f}")
-    return best
+    return counts(within - 1)
 
 
 def _nearest(options: range, value: float) -> int:
-    return min(options, key=lambda option: (abs(option - value), -option))
+    """The larger of two that are as near."""
+    place = min(max(int((value - options[0]) // options.step), 0), len(options) - 1)
+    return min(options[max(place - 1, 0) : place + 2], key=lambda option: (abs(option - value), -option))
 
 
 def _lost(wires: Mapping[str, Wires], counts: Counts) -> int:

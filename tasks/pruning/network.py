@@ -1,98 +1,39 @@
-"""Dense networks: two residual ones of our own, a user's by `package.module:function`, and their stored weights."""
+"""Dense networks by name, a user's own by `package.module:function`, and their stored weights."""
 
 from __future__ import annotations
 
 import importlib
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from automl_ext.tasks.pruning.mobilenet import MobileNetV1, MobileNetV2
+from automl_ext.tasks.pruning.resnet import BottleneckResNet, ResNet, Small
+from automl_ext.tasks.pruning.vgg import VGG16
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional
 
-__all__ = ["PruningError", "build", "load_weights", "resnet20", "small"]
+__all__ = ["NETWORKS", "PruningError", "build", "load_weights"]
 
 
 class PruningError(ValueError):
     """A network, weights, data or options that cannot be pruned; the message is one line."""
 
 
-class Block(nn.Module):
-    """Two 3x3 convolutions around a shortcut: (n, c, h, w) -> (n, width, h / stride, w / stride).
-
-    pad: where the shapes differ, subsample and add zero channels (He's option A) instead of a 1x1 projection.
-    """
-
-    def __init__(self, channels: int, width: int, stride: int, pad: bool) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.stride = stride
-        self.margin = (width - channels) // 2 if pad else 0
-        self.shortcut: nn.Module = nn.Identity()
-        if not pad and (stride > 1 or channels != width):
-            self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = functional.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        if self.margin:
-            x = functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.margin, self.margin))
-        return functional.relu(out + self.shortcut(x))
-
-
-class Small(nn.Module):
-    """Ten convolutions in four blocks for small images; 42,938 parameters, 1.1 M MACs on 8x8 grey ones."""
-
-    def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(Block(16, 16, 1, False), Block(16, 16, 1, False))
-        self.layer2 = nn.Sequential(Block(16, 32, 2, False), Block(32, 32, 1, False))
-        self.linear = nn.Linear(32, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = functional.relu(self.bn1(self.conv1(x)))
-        out = self.layer2(self.layer1(out))
-        return self.linear(out.mean((2, 3)))  # type: ignore[no-any-return]
-
-
-class ResNet20(nn.Module):
-    """The CIFAR ResNet-20 of He et al. (CVPR 2016, section 4.2): 3 stages of 3 blocks, 16, 32 and 64 channels."""
-
-    def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(Block(16, 16, 1, True), Block(16, 16, 1, True), Block(16, 16, 1, True))
-        self.layer2 = nn.Sequential(Block(16, 32, 2, True), Block(32, 32, 1, True), Block(32, 32, 1, True))
-        self.layer3 = nn.Sequential(Block(32, 64, 2, True), Block(64, 64, 1, True), Block(64, 64, 1, True))
-        self.linear = nn.Linear(64, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = functional.relu(self.bn1(self.conv1(x)))
-        out = self.layer3(self.layer2(self.layer1(out)))
-        return self.linear(out.mean((2, 3)))  # type: ignore[no-any-return]
-
-
-def small(channels: int = 1, classes: int = 10) -> nn.Module:
-    """A residual network with projection shortcuts, whose residual stream can be pruned too."""
-    return Small(channels, classes)
-
-
-def resnet20(channels: int = 3, classes: int = 10) -> nn.Module:
-    """ResNet-20 with option-A shortcuts."""
-    return ResNet20(channels, classes)
-
-
-NETWORKS: Mapping[str, Callable[[int, int], nn.Module]] = {"small": small, "resnet20": resnet20}
+NETWORKS: Mapping[str, Callable[[int, int], nn.Module]] = {
+    "mobilenet-v1": MobileNetV1,
+    "mobilenet-v2": MobileNetV2,
+    "resnet20": partial(ResNet, blocks=3),
+    "resnet29-bottleneck": partial(BottleneckResNet, blocks=3),
+    "resnet56": partial(ResNet, blocks=9),
+    "small": Small,
+    "vgg16-bn": VGG16,
+}
+"""Name -> function of the images' channels and the number of classes. Weights are initialised as torch does."""
 
 
 def build(name: str, channels: int, classes: int) -> nn.Module:

@@ -45,21 +45,24 @@ def make(
     points: int,
     ridge: float,
     generator: torch.Generator,
+    with_grams: bool = True,
 ) -> Prepared:
     """From a trained network (eval mode). images: calibration images (n, c, h, w), normalised, on the device.
 
     labels: (n,), of the images. importance: `magnitude`, `reconstruction` or a key of criteria.CRITERIA.
+    with_grams: make Gram matrices, which reconstruction by gram needs, even where the importance needs none.
     """
     example = torch.zeros_like(images[:1])
     flow = read(network)
-    dense, grams = calibrate(network, flow, plan, images, points, generator)
+    wanted = with_grams or importance == "reconstruction"
+    dense, grams = calibrate(network, flow, plan, images, points, generator, wanted)
     if importance in CRITERIA:
         ranking = rank_by_criterion(importance, network, example, plan, images, labels)
     else:
         ranking = rank_by_magnitude(network, example, plan)
     if importance == "reconstruction":
         ranking = rank_by_reconstruction(plan, grams, ranking, ridge)
-    return Prepared(network, example, plan, flow, ranking, dense, grams)
+    return Prepared(network, example, plan, flow, ranking, dense, grams if with_grams else {})
 
 
 def save(prepared: Prepared, folder: Path, facts: Mapping[str, Any]) -> None:

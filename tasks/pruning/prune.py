@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from automl_ext.tasks.pruning.coupling import entries, full_group, group_of, trace
+from automl_ext.tasks.pruning.coupling import Entry, entries, full_group, group_of, trace
 from automl_ext.tasks.pruning.network import PruningError
 from torch import Tensor, nn
 
-__all__ = ["Indices", "Ranking", "mask", "remaining", "remove"]
+__all__ = ["Indices", "Ranking", "mask", "remaining", "remove", "silence"]
 
 Indices = Mapping[str, Sequence[int]]
 """Group name -> channels of its root layer."""
@@ -66,15 +66,20 @@ def mask(network: nn.Module, example: Tensor, keep: Indices) -> nn.Module:
     twin = copy.deepcopy(network).eval()
     modules = dict(twin.named_modules())
     graph = trace(twin, example)
-    with torch.no_grad():
-        for name, channels in keep.items():
-            stay = set(channels)
-            for module, out, own, roots in entries(graph, full_group(graph, modules[name])):
-                gone = [index for index, root in zip(own, roots, strict=True) if root not in stay]
-                if not out:
-                    weight: Any = module.weight
-                    weight[:, gone] = 0
-                    continue
-                for parameter in module.parameters(recurse=False):
-                    parameter[gone] = 0
+    for name, channels in keep.items():
+        silence(entries(graph, full_group(graph, modules[name])), channels)
     return twin
+
+
+def silence(members: Iterable[Entry], keep: Sequence[int]) -> None:
+    """Zero, in place, what the members of a full group have for the root's channels that are not in `keep`."""
+    stay = set(keep)
+    with torch.no_grad():
+        for module, out, own, roots in members:
+            gone = [index for index, root in zip(own, roots, strict=True) if root not in stay]
+            if not out:
+                weight: Any = module.weight
+                weight[:, gone] = 0
+                continue
+            for parameter in module.parameters(recurse=False):
+                parameter[gone] = 0

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from automl_ext.tasks.pruning.calibration import Dense, Grams, patches, sampled, solvable
+from automl_ext.tasks.pruning.calibration import Dense, Grams, patches, sampled
 from automl_ext.tasks.pruning.flow import Flow, run
 from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.prune import Indices
 from torch import Tensor, fx, nn
 
-__all__ = ["reconstruct", "reconstruct_by_gram", "reestimate_norms", "solve"]
+__all__ = ["fit", "reconstruct", "reconstruct_by_gram", "reestimate_norms", "solve"]
 
 
 def solve(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
@@ -37,6 +37,14 @@ def solve(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
         change: Tensor = torch.linalg.pinv(gram, hermitian=True) @ right
         return change
     return torch.cholesky_solve(right, factor)
+
+
+def fit(rows: Tensor, missing: Tensor, ridge: float) -> Tensor:
+    """`solve` for centred inputs `rows` (m, f) and what is missing (m, o), by the smaller of both Gram matrices."""
+    count, inputs = rows.shape
+    if count >= inputs:
+        return solve(rows.T @ rows, rows.T @ missing, ridge)
+    return rows.double().T @ solve(rows @ rows.T, missing, ridge * count / inputs)
 
 
 @dataclass
@@ -55,7 +63,7 @@ class _Sequence:
     def __call__(self, name: str, module: nn.Module, inputs: Tensor, values: Mapping[fx.Node, Any]) -> None:
         layer = self.plan.layer(name)
         cut = len(layer.kept_inputs(self.keep)) < layer.inputs
-        if not solvable(module, inputs) or not (cut or (self.refit and self.changed)):
+        if name not in self.dense.outputs or not (cut or (self.refit and self.changed)):
             self.changed |= cut
             return
         self.changed = True
@@ -66,7 +74,7 @@ class _Sequence:
         mean_in, mean_out = rows.mean(0), wanted.mean(0)
         rows = rows - mean_in
         missing = wanted - mean_out - rows @ weight.T
-        fitted = weight + solve(rows.T @ rows, rows.T @ missing, self.ridge).T.to(weight)
+        fitted = weight + fit(rows, missing, self.ridge).T.to(weight)
         put(module, fitted, mean_out - fitted @ mean_in)
 
     def _owed(self, name: str, outputs: list[int], values: Mapping[fx.Node, Any]) -> Tensor | float:

@@ -12,7 +12,7 @@ from automl_ext.tasks.pruning.flow import read, run
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.prepared import load, make, save
 from automl_ext.tasks.pruning.prune import remaining, remove
-from automl_ext.tasks.pruning.reconstruct import reconstruct, reconstruct_by_gram, reestimate_norms, solve
+from automl_ext.tasks.pruning.reconstruct import fit, reconstruct, reconstruct_by_gram, reestimate_norms, solve
 from torch.nn import functional
 
 NOTHING = Recovery("none", False, 0.1, False)
@@ -53,6 +53,30 @@ def test_solve_is_ordinary_least_squares_without_ridge():
     assert torch.allclose(change, torch.linalg.lstsq(rows, wanted).solution, atol=1e-8)
     twins = torch.cat([rows, rows], 1)  # dependent columns
     assert torch.isfinite(solve(twins.T @ twins, twins.T @ wanted, 0.0)).all()
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.1, 10.0])
+def test_fewer_points_than_inputs_are_solved_by_their_own_products(ridge):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(7, 12, generator=generator, dtype=torch.float64)
+    rows = rows - rows.mean(0)
+    wanted = torch.randn(7, 3, generator=generator, dtype=torch.float64)
+    wanted = wanted - wanted.mean(0)
+    change = fit(rows, wanted, ridge)
+    assert torch.allclose(change, solve(rows.T @ rows, rows.T @ wanted, ridge), atol=1e-8)
+    if not ridge:
+        assert torch.allclose(rows @ change, wanted, atol=1e-8)
+
+
+def test_gram_matrices_are_only_made_where_they_are_needed(small):
+    network, example = small
+    images = torch.randn((8, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    made = []
+    for importance, wanted in (("magnitude", False), ("reconstruction", False), ("magnitude", True)):
+        options = {"points": 4, "ridge": 0.1, "generator": torch.Generator().manual_seed(0), "with_grams": wanted}
+        made.append(make(network, inspect(network, example), images, importance=importance, **options))
+    assert not made[0].grams and not made[1].grams and made[2].grams.keys() == made[2].dense.outputs.keys() - {"conv1"}
+    assert made[0].ranking == made[2].ranking != made[1].ranking
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from automl_ext.tasks.pruning import macs
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.macs import layer_macs, most, total_macs, uniform
 from automl_ext.tasks.pruning.network import PruningError
@@ -160,6 +161,23 @@ def test_uniform_is_the_largest_common_share(plan, share):
     assert max(shares) - min(shares) <= 1 / min(group.channels for group in plan.groups)
     more = {group.name: min(counts[group.name] + 1, group.channels) for group in plan.groups}
     assert total_macs(plan, more) > target or share == 1.0
+
+
+@pytest.mark.parametrize("round_to", [1, 3, 8])
+def test_uniform_is_what_trying_every_share_gives_at_a_few_counts_of_macs(plan, round_to, monkeypatch):
+    legal = options(plan, round_to, 0.2)
+    target = 0.4 * total_macs(plan, {})
+    tried = []
+    for share in np.linspace(0, 1, 2001):
+        nearest = {
+            group.name: min(legal[group.name], key=lambda count: (abs(count - share * group.channels), -count))
+            for group in plan.groups
+        }
+        tried.append(total_macs(plan, nearest))
+    calls = []
+    monkeypatch.setattr(macs, "total_macs", lambda *given: calls.append(1) or total_macs(*given))
+    assert total_macs(plan, uniform(plan, legal, target)) == max(count for count in tried if count <= target)
+    assert len(calls) <= 12  # the widest network here has hundreds of shares to choose from
 
 
 def test_mutation_exchanges_macs_between_two_groups(plan):
