@@ -6,8 +6,8 @@ The kernel is one scale times exp(-q / 2) over choices and counts, where q = sum
 Hamming distance, times Matern 5/2 of r^2 = q over numbers, along which values need not be smooth. Every feature
 has a weight of its own (automatic relevance), and all share one: log w_j = log(common) + own_j, where a normal prior
 draws the own parts to the logarithm of the feature's unit.
-Hyperparameters are the mode of their posterior, by L-BFGS with exact gradients, started at the last ones and anew; the
-kernel's scale has a closed form.
+Hyperparameters are the mode of their posterior, by L-BFGS with exact gradients, started at the last ones; the kernel's
+scale has a closed form.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 NOISE = (1e-4, 1.0)
 """Smallest and largest variance of the noise, as a share of the kernel's scale."""
+MUCH = 0.05
+"""A share of noise that asks for a second start."""
 
 
 def squared(left: Floats, right: Floats) -> Floats:
@@ -150,9 +152,9 @@ class GaussianProcess:
 
 
 def fit(x: Floats, y: Floats, prior: Prior, last: Hyper, steps: int) -> Hyper:
-    """The hyperparameters of features x (n, d) and values y (n,), by L-BFGS of at most `steps` from each of two starts.
+    """The hyperparameters of features x (n, d) and values y (n,), by L-BFGS of at most `steps` from the last ones.
 
-    These are the last ones, which trouble by noise may have led astray, and the prior's centre.
+    Where these lead to much noise they may have gone astray: the prior's centre is tried, too; the better one is taken.
     """
     low, high = prior.common[0] - 6, prior.common[0] + 6
     bounds = [(low, high), tuple(np.log(NOISE)), *((centre - 4.0, centre + 4.0) for centre in prior.centre)]
@@ -163,6 +165,8 @@ def fit(x: Floats, y: Floats, prior: Prior, last: Hyper, steps: int) -> Hyper:
         )
         if found.fun < least and np.isfinite(found.x).all():
             best, least = last.at(found.x), found.fun
+        if best.noise < np.log(MUCH):
+            break
     return best
 
 

@@ -65,7 +65,8 @@ def case(request):
     with lent_seed(0):
         network = lively(MADE[request.param](), images, generator)
     plan = inspect(network, images[:1])
-    return make(network, plan, images, importance="magnitude", points=4, ridge=0.1, generator=generator)
+    labels = torch.zeros(len(images), dtype=torch.long)
+    return make(network, plan, images, labels, importance="magnitude", points=4, ridge=0.1, generator=generator)
 
 
 def policies(plan):

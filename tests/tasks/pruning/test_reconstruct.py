@@ -74,7 +74,16 @@ def test_gram_matrices_are_only_made_where_they_are_needed(small):
     made = []
     for importance, wanted in (("magnitude", False), ("reconstruction", False), ("magnitude", True)):
         options = {"points": 4, "ridge": 0.1, "generator": torch.Generator().manual_seed(0), "with_grams": wanted}
-        made.append(make(network, inspect(network, example), images, importance=importance, **options))
+        made.append(
+            make(
+                network,
+                inspect(network, example),
+                images,
+                torch.zeros(8, dtype=torch.long),
+                importance=importance,
+                **options,
+            )
+        )
     assert not made[0].grams and not made[1].grams and made[2].grams.keys() == made[2].dense.outputs.keys() - {"conv1"}
     assert made[0].ranking == made[2].ranking != made[1].ranking
 
