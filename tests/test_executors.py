@@ -496,8 +496,9 @@ def test_dask_gives_the_same_answers_and_kills_what_is_late(tmp_path, pool):
 
 
 @pytest.mark.slow
-def test_dask_without_a_scheduler_is_one_line():
+def test_dask_without_a_scheduler_is_one_line(monkeypatch):
     pytest.importorskip("distributed")
+    monkeypatch.setattr("automl_ext.executors.dask.CONNECT", "1s")
     with pytest.raises(ExecutorError, match="no Dask scheduler at") as caught:
         build_executor({"name": "dask", "address": "tcp://127.0.0.1:1"})
     assert "\n" not in str(caught.value)

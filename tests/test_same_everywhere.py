@@ -64,7 +64,13 @@ def test_every_kind_of_space_on_two_workers(tmp_path, pools, target):
 
 def test_a_real_network_on_one_two_and_four_workers(tmp_path, pools):
     reward = {"name": "weighted-sum", "weights": {"accuracy": 1.0, "weights_k": 0.01}}
-    fields = {"target": "Digits", "searcher": "regularized-evolution", "trials": 10, "reward": reward}
+    fields = {
+        "target": "Digits",
+        "options": {"steps": 20},
+        "searcher": "regularized-evolution",
+        "trials": 10,
+        "reward": reward,
+    }
     expected = play(tmp_path, **fields)
     assert {play(tmp_path, executor=pools[workers], **fields) for workers in (1, 2, 4)} == {expected}
 

@@ -61,7 +61,7 @@ def test_every_searcher_keeps_the_contract(name):
 
 ENOUGH = {
     "ddpg": ({}, 60),
-    "nao": ({"first": 30, "new": 5, "best": 5, "updates": 25}, 100),
+    "nao": ({"first": 30, "new": 8, "best": 5, "updates": 30}, 100),
     "optuna": ({}, 80),
     "ppo": ({}, 80),
     "predictor": ({}, 40),

@@ -10,6 +10,9 @@ from automl_ext.executors.futures import Futures
 from automl_ext.executors.start import starting
 from automl_ext.worker import ONE_THREAD
 
+CONNECT = "10s"
+"""How long a scheduler may take to answer."""
+
 
 class DaskExecutor:
     """Evaluates on the cluster at `address`, or on one of `workers` local processes with one thread each.
@@ -33,7 +36,7 @@ class DaskExecutor:
                     self._cluster = LocalCluster(
                         n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
                     )
-            self._client = Client(self._cluster or address, timeout="10s")
+            self._client = Client(self._cluster or address, timeout=CONNECT)
         except (OSError, ValueError) as error:
             raise ExecutorError(f"executor.address: no Dask scheduler at {address}: {error}") from None
         self._futures = Futures(self._client.get_executor(pure=False), self._threads, memory_mb)

@@ -48,7 +48,7 @@ def config(rule, falls=False, **fields):
         "searcher": "targets:Wanderer" if fields.pop("stateful", False) else "local",
         "stopping": RULES[rule],
         "executor": {"name": "serial"},
-        "trials": 24,
+        "trials": 16,
         "parallel": 4,
         "final": [{"top": 1}],
         **fields,
