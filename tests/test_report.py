@@ -131,6 +131,9 @@ def test_final_table_without_final_stage_is_the_search_itself(tmp_path):
     ]  # fmt: skip
     assert final_table(make_run(tmp_path, [])) == []
     assert printable([]) == ([""], [])
+    row = {"role": "searched", "name": "a", "stage": "final-1", "repeats": 1, "accuracy": 0.5, "spread": {}}
+    beside = {"seconds_prune": 1.0, "latency_iqr_ms": 0.1, "test_latency_iqr_ms": 0.1}
+    assert printable([row | beside]) == printable([row])
 
 
 def test_printable_shows_units_percent_and_spread(pruning):

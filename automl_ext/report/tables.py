@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from automl_ext.run import Run
 
 ROLES = ("searched", "baseline", "reference")
+_KEYS = ("role", "name", "stage", "repeats", "spread")
 
 
 @dataclass
@@ -72,8 +73,13 @@ def final_table(run: Run) -> list[dict[str, object]]:
 
 
 def printable(table: Sequence[dict[str, object]]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells, all text, of what `final_table` gave, for a terminal."""
-    names = [name for name in (table[0] if table else {}) if name not in ("role", "name", "stage", "repeats", "spread")]
+    """Headings and cells, all text, of what `final_table` gave, for a terminal.
+
+    What an evaluation cost (`seconds_...`) and quartile distances (`..._iqr_...`) would make it too wide: `--json` and
+    the report have them.
+    """
+    known = table[0] if table else {}
+    names = [name for name in known if name not in _KEYS and not name.startswith("seconds_") and "_iqr" not in name]
     columns = [column(name, (row.get(name) for row in table)) for name in names]
     lines = []
     for row in table:
