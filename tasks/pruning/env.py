@@ -58,8 +58,8 @@ class PruningEnv(SearchEnv):
     protocol: resource, within `macs_kept` or `params_kept` (shares of the dense network's, one of the two; by default
     half of the MACs, all with several objectives), or accuracy-macs, accuracy-params, free, on AMC's reward.
     objectives: metric -> goal, several at once, the first is the primary one. See protocol.py.
-    network: small, resnet20, or package.module:function that returns an nn.Module. weights: its trained state dict
-    (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
+    network: a key of network.NETWORKS, or package.module:function that returns an nn.Module. weights: its trained state
+    dict (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
     high: kind of layer -> largest share of its channels that may go. protect: layers never pruned. See space.py.
     importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
@@ -112,31 +112,17 @@ class PruningEnv(SearchEnv):
         self.demand = demand(protocol, objectives, macs_kept, params_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
-        self.network, self.weights, self.seed, self.importance = network, weights, seed, importance
+        self.network, self.weights, self.dataset = network, weights, dataset
+        self.seed, self.importance = seed, importance
         self.points, self.calibration_images, self.latency_batch = points, calibration_images, latency_batch
         self.recovery = Recovery(reconstruction, refit, ridge, recalibrate)
         self.device = resolve_device(device)
         self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
         self.tuning = Recipe(rate=tune_rate, batch=64, flip=flip, shift=shift)
         self.data = rewarded_data(dataset, root, seed, mean, std, reward_images)
-        dense = self._dense()
-        example = torch.zeros((1, *self.data.train.image.shape[1:]))
-        _check_outputs(dense, example, network, dataset, self.data.classes)
-        self.plan = inspect(dense, example)
-        check_criterion(importance, dense, example, self.plan)
-        if self.demand.on_params:
-            self.plan = with_params(self.plan, dense, example)
-        read(dense)
-        self.macs_dense = total_macs(self.plan, {})
-        legal = options(self.plan, round_to, low, high, protect)
-        cost = self.demand.count
-        target = self.demand.share * cost(self.plan, {})
-        self.space = keep_space(self.plan, legal, target, cost, self.demand.option)
+        self._lay_out(round_to, low, high, protect)
         self.objectives = self.demand.objectives
-        known = references(dense if weights else None, example, self.plan, legal, target, cost)
-        self.references = {name: dict(policy) for name, policy in known.items()}
         self._observer = Observer(self.plan)
-        self._legal, self._target = legal, target
         self._state: tuple[str, Prepared] | None = None
 
     # ---------------------------------------------------------------- what searchers see
@@ -218,6 +204,24 @@ class PruningEnv(SearchEnv):
         draw(self.plan, _counts(candidate), folder / "channels.svg")
 
     # ---------------------------------------------------------------- parts
+
+    def _lay_out(self, round_to: int, low: float, high: Mapping[Kind, float] | None, protect: Sequence[str]) -> None:
+        """What of the dense network can be pruned, the space of policies, and the references among them."""
+        dense, cost = self._dense(), self.demand.count
+        example = torch.zeros((1, *self.data.train.image.shape[1:]))
+        _check_outputs(dense, example, self.network, self.dataset, self.data.classes)
+        self.plan = inspect(dense, example)
+        check_criterion(self.importance, dense, example, self.plan)
+        if self.demand.on_params:
+            self.plan = with_params(self.plan, dense, example)
+        read(dense)
+        self.macs_dense = total_macs(self.plan, {})
+        self._legal = options(self.plan, round_to, low, high, protect)
+        self._target = self.demand.share * cost(self.plan, {})
+        self.space = keep_space(self.plan, self._legal, self._target, cost, self.demand.option)
+        trained = dense if self.weights else None
+        known = references(trained, example, self.plan, self._legal, self._target, cost)
+        self.references = {name: dict(policy) for name, policy in known.items()}
 
     def _dense(self) -> nn.Module:
         """A fresh dense network, with the stored weights where there are any."""
