@@ -97,6 +97,7 @@ def test_grouped_layers_and_outputs_are_left_alone_with_a_reason(case):
         assert plan.layer("depthwise").reads.keys() == {"first", "second"}
 
 
+@pytest.mark.slow
 def test_counted_macs_equal_the_flop_counter_of_the_pruned_network(case):
     network, example, plan, ranking = case
     for counts in policies(plan):

@@ -23,6 +23,7 @@ from automl_ext.training import accuracy
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_an_evaluation_gives_the_metrics(env, evaluate):
     metrics = evaluate(env.references["uniform"])
     assert set(metrics) - set(env.measured) == {"accuracy", "macs_m", "macs_kept", "params_k"}
@@ -34,6 +35,7 @@ def test_an_evaluation_gives_the_metrics(env, evaluate):
     }
 
 
+@pytest.mark.slow
 def test_the_dense_reference_has_the_original_accuracy(env, evaluate, folder):
     """all-ones preserve = original accuracy bit for bit"""
     metrics = evaluate(env.references["dense"])
@@ -43,12 +45,14 @@ def test_the_dense_reference_has_the_original_accuracy(env, evaluate, folder):
     assert env.references["dense"] not in env.space
 
 
+@pytest.mark.slow
 def test_any_count_from_one_up_is_evaluated_and_others_are_refused(env, evaluate):
     assert evaluate(dict.fromkeys(env.references["dense"], 1))["macs_kept"] < 0.02
     with pytest.raises(PruningError, match="conv1: 0 channels cannot be kept; legal: 1 to 16"):
         evaluate({**env.references["dense"], "conv1": 0})
 
 
+@pytest.mark.slow
 def test_an_episode_clips_to_the_bound_and_reports_what_was_realised(env):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(env, "_measure", lambda candidate: {"accuracy": 0.25})

@@ -103,6 +103,7 @@ def test_a_config_names_the_wrong_objective():
         make("automl_ext/Pruning-v0", objectives={"acurracy": "max"})
 
 
+@pytest.mark.slow
 def test_without_a_budget_every_legal_policy_is_in_the_space(network):
     env = PruningEnv(network, objectives=SEVERAL)
     assert {"0": 6, "3": 12} in env.space and {"0": 1, "3": 1} in env.space

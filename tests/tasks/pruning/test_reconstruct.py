@@ -68,6 +68,7 @@ def test_fewer_points_than_inputs_are_solved_by_their_own_products(ridge):
         assert torch.allclose(rows @ change, wanted, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_gram_matrices_are_only_made_where_they_are_needed(small):
     network, example = small
     images = torch.randn((8, 1, 8, 8), generator=torch.Generator().manual_seed(0))

@@ -75,6 +75,7 @@ def test_laps_follow_one_another_and_add_up(clock):
     assert set(laps.seconds) <= set(MEASURED)
 
 
+@pytest.mark.slow
 def test_the_parts_are_the_whole_evaluation(env, evaluate):
     evaluate(env.references["uniform"])  # reads what is shared
     begin = time.perf_counter()
@@ -85,6 +86,7 @@ def test_the_parts_are_the_whole_evaluation(env, evaluate):
     assert 0.5 * took < sum(parts) <= took
 
 
+@pytest.mark.slow
 def test_reconstruction_costs_nothing_where_all_is_kept(env, evaluate):
     assert (
         evaluate(env.references["dense"])["seconds_reconstruct"]
@@ -92,6 +94,7 @@ def test_reconstruction_costs_nothing_where_all_is_kept(env, evaluate):
     )
 
 
+@pytest.mark.slow
 def test_wall_clock_metrics_stay_out_of_the_digest(env, evaluate):
     candidate = dict(env.references["uniform"])
     trials = [Trial(0, "search", candidate, {}, None, 0, None, evaluate(candidate)) for _ in range(2)]
