@@ -26,6 +26,7 @@ from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, s
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, inspect
 from automl_ext.tasks.pruning.images import rewarded_data
+from automl_ext.tasks.pruning.inputs import check_fit, check_inputs, fed
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
 from automl_ext.tasks.pruning.params import with_params
@@ -59,7 +60,8 @@ class PruningEnv(SearchEnv):
     half of the MACs, all with several objectives), or accuracy-macs, accuracy-params, free, on AMC's reward.
     objectives: metric -> goal, several at once, the first is the primary one. See protocol.py.
     network: a key of network.NETWORKS, or package.module:function that returns an nn.Module. weights: its trained state
-    dict (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
+    dict (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`. inputs: function
+    from images (n, c, h, w) to what the network takes, see inputs.py.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
     high: kind of layer -> largest share of its channels that may go. protect: layers never pruned. See space.py.
     importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
@@ -78,6 +80,7 @@ class PruningEnv(SearchEnv):
         dataset: str = "digits",
         *,
         root: str | None = None,
+        inputs: str | None = None,
         protocol: Protocol = "resource",
         objectives: dict[Traded, Goal] | None = None,
         macs_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
@@ -112,7 +115,7 @@ class PruningEnv(SearchEnv):
         self.demand = demand(protocol, objectives, macs_kept, params_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
-        self.network, self.weights, self.dataset = network, weights, dataset
+        self.network, self.weights, self.dataset, self.inputs = network, weights, dataset, inputs
         self.seed, self.importance = seed, importance
         self.points, self.calibration_images, self.latency_batch = points, calibration_images, latency_batch
         self.recovery = Recovery(reconstruction, refit, ridge, recalibrate)
@@ -209,7 +212,8 @@ class PruningEnv(SearchEnv):
         """What of the dense network can be pruned, the space of policies, and the references among them."""
         dense, cost = self._dense(), self.demand.count
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
-        _check_outputs(dense, example, self.network, self.dataset, self.data.classes)
+        check_inputs(self.inputs, example)
+        check_fit(dense, example, self.network, self.inputs, self.dataset, self.data.classes)
         self.plan = inspect(dense, example)
         check_criterion(self.importance, dense, example, self.plan)
         if self.demand.on_params:
@@ -229,7 +233,7 @@ class PruningEnv(SearchEnv):
             network = build(self.network, self.data.train.image.shape[1], self.data.classes)
         if self.weights is not None:
             load_weights(network, self.weights)
-        return network.eval()
+        return fed(network, self.inputs).eval()
 
     def _prepared(self, job: Job) -> Prepared:
         """What `prepare` left, read once a process."""
@@ -276,15 +280,3 @@ def _positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise PruningError(f"{name} must be above 0, not {value}")
-
-
-def _check_outputs(network: nn.Module, example: torch.Tensor, name: str, dataset: str, classes: int) -> None:
-    try:
-        with torch.no_grad():
-            output = network(example)
-    except Exception as error:
-        line = (str(error) or type(error).__name__).splitlines()[0]
-        raise PruningError(f"network {name!r} does not run on an image of {dataset!r}: {line}") from error
-    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (1, classes):
-        raise PruningError(f"network {name!r} gives {shape} for one image, {dataset!r} needs (1, {classes})")

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-__all__ = ["NETWORKS", "PruningError", "build", "load_weights"]
+__all__ = ["NETWORKS", "PruningError", "build", "first_line", "load_weights", "named"]
 
 
 class PruningError(ValueError):
@@ -44,21 +45,28 @@ def build(name: str, channels: int, classes: int) -> nn.Module:
     """
     if name in NETWORKS:
         return NETWORKS[name](channels, classes)
-    module_name, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         known = ", ".join(sorted(NETWORKS))
         raise PruningError(f"network {name!r} is unknown: give one of {known}, or package.module:function")
-    try:
-        function = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise PruningError(f"network {name!r} cannot be imported: {_line(error)}") from error
+    function = named("network", name)
     try:
         network = function()
     except Exception as error:
-        raise PruningError(f"network {name!r} could not be built: {_line(error)}") from error
+        raise PruningError(f"network {name!r} could not be built: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise PruningError(f"network {name!r} gave a {type(network).__name__}, not a torch.nn.Module")
     return network
+
+
+def named(option: str, name: str) -> Any:
+    """What `package.module:attribute` names. Raises PruningError, one line, which begins with the option."""
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise PruningError(f"{option} {name!r} must be package.module:function")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a module of the user's own may raise anything
+        raise PruningError(f"{option} {name!r} cannot be imported: {first_line(error)}") from error
 
 
 def load_weights(network: nn.Module, path: str) -> None:
@@ -91,10 +99,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
     except (OSError, ValueError, TypeError, zipfile.BadZipFile, SafetensorError) as error:
-        raise PruningError(f"weights {path}: not readable as {path.suffix}: {_line(error)}") from error
+        raise PruningError(f"weights {path}: not readable as {path.suffix}: {first_line(error)}") from error
     raise PruningError(f"weights {path}: must be a .safetensors or .npz file")
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of what an exception says."""
     return (str(error) or type(error).__name__).splitlines()[0]
