@@ -132,10 +132,17 @@ def test_what_is_coupled_and_what_is_not_pruned():
     plan = inspect(MADE["bottleneck"]().eval(), example)
     assert plan.group("layer2.0.conv3").writers == ("layer2.0.conv3", "layer2.0.shortcut.0")
     plan = inspect(MADE["resnet"]().eval(), example)
-    assert set(plan.skipped) == {"conv1", "linear"} and len(plan.groups) == 6
+    assert set(plan.skipped) == {"conv1", "linear", *(f"layer{s}.{b}.conv2" for s in (1, 2, 3) for b in (0, 1))}
+    assert len(plan.groups) == 6
     plan = inspect(DenseNet().eval(), example)
     assert [group.name for group in plan.groups] == ["conv", "layers.0", "layers.1", "layers.2", "between.2", "last.2"]
     assert plan.group("conv").readers == ("layers.0", "layers.1", "layers.2", "between.2")
+
+
+def test_every_layer_is_pruned_or_left_alone_with_a_reason(case):
+    pruned = {writer for group in case.plan.groups for writer in group.writers}
+    names = {layer.name for layer in case.plan.layers}
+    assert not pruned & case.plan.skipped.keys() and pruned | case.plan.skipped.keys() == names
 
 
 def test_masked_and_removed_agree_and_no_layer_ends_with_nothing(case):
