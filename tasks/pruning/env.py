@@ -61,7 +61,7 @@ class PruningEnv(SearchEnv):
     objectives: metric -> goal, several at once, the first is the primary one. See protocol.py.
     network: a key of network.NETWORKS, or package.module:function that returns an nn.Module. weights: its trained state
     dict (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`. inputs: function
-    from images (n, c, h, w) to what the network takes, see inputs.py.
+    from images (n, c, h, w) to what the network takes, see inputs.py. width: multiplier of the channels, for NETWORKS.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
     high: kind of layer -> largest share of its channels that may go. protect: layers never pruned. See space.py.
     importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
@@ -80,6 +80,7 @@ class PruningEnv(SearchEnv):
         dataset: str = "digits",
         *,
         root: str | None = None,
+        width: Annotated[float, Field(gt=0, le=10)] = 1,
         inputs: str | None = None,
         protocol: Protocol = "resource",
         objectives: dict[Traded, Goal] | None = None,
@@ -111,12 +112,12 @@ class PruningEnv(SearchEnv):
         seed: int = 0,
     ) -> None:
         _positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
-                  rate=rate, tune_rate=tune_rate, latency_batch=latency_batch)  # fmt: skip
+                  rate=rate, tune_rate=tune_rate, latency_batch=latency_batch, width=width)  # fmt: skip
         self.demand = demand(protocol, objectives, macs_kept, params_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
         self.network, self.weights, self.dataset, self.inputs = network, weights, dataset, inputs
-        self.seed, self.importance = seed, importance
+        self.seed, self.importance, self.width = seed, importance, width
         self.points, self.calibration_images, self.latency_batch = points, calibration_images, latency_batch
         self.recovery = Recovery(reconstruction, refit, ridge, recalibrate)
         self.device = resolve_device(device)
@@ -230,7 +231,7 @@ class PruningEnv(SearchEnv):
     def _dense(self) -> nn.Module:
         """A fresh dense network, with the stored weights where there are any."""
         with lent_seed(self.seed):
-            network = build(self.network, self.data.train.image.shape[1], self.data.classes)
+            network = build(self.network, self.data.train.image.shape[1], self.data.classes, self.width)
         if self.weights is not None:
             load_weights(network, self.weights)
         return fed(network, self.inputs).eval()

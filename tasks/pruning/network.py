@@ -25,7 +25,7 @@ class PruningError(ValueError):
     """A network, weights, data or options that cannot be pruned; the message is one line."""
 
 
-NETWORKS: Mapping[str, Callable[[int, int], nn.Module]] = {
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
     "mobilenet-v1": MobileNetV1,
     "mobilenet-v2": MobileNetV2,
     "resnet20": partial(ResNet, blocks=3),
@@ -34,20 +34,27 @@ NETWORKS: Mapping[str, Callable[[int, int], nn.Module]] = {
     "small": Small,
     "vgg16-bn": VGG16,
 }
-"""Name -> function of the images' channels and the number of classes. Weights are initialised as torch does."""
+"""Name -> function of the images' channels, the number of classes, `width`. Weights are initialised as torch does."""
 
 
-def build(name: str, channels: int, classes: int) -> nn.Module:
+def build(name: str, channels: int, classes: int, width: float = 1) -> nn.Module:
     """The network `name` for images of `channels` channels, freshly initialised from torch's global generator.
+
+    width: multiplier of the channel counts of a network of NETWORKS, rounded as that network rounds.
 
     name: a key of NETWORKS, or `package.module:function`, a function without arguments that returns an nn.Module.
     Raises PruningError, one line, for a name that leads nowhere or a function that returns something else.
     """
     if name in NETWORKS:
-        return NETWORKS[name](channels, classes)
+        return NETWORKS[name](channels, classes, width=width)
     if ":" not in name:
         known = ", ".join(sorted(NETWORKS))
         raise PruningError(f"network {name!r} is unknown: give one of {known}, or package.module:function")
+    if width != 1:
+        known = ", ".join(sorted(NETWORKS))
+        raise PruningError(
+            f"width {width:g} is for {known}; a network of your own, {name!r}, has the width that it has"
+        )
     function = named("network", name)
     try:
         network = function()

@@ -12,7 +12,7 @@ from automl_ext.tasks.pruning.export import write
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.mobilenet import MobileNetV1, MobileNetV2
-from automl_ext.tasks.pruning.network import NETWORKS, build
+from automl_ext.tasks.pruning.network import NETWORKS, PruningError, build
 from automl_ext.tasks.pruning.prepared import make, tensors
 from automl_ext.tasks.pruning.prune import mask, remaining, remove
 from automl_ext.tasks.pruning.resnet import BottleneckResNet, ResNet
@@ -112,6 +112,27 @@ def test_every_network_takes_every_small_image(name, size):
 )
 def test_sizes_are_the_published_ones(name, parameters):
     assert sum(parameter.numel() for parameter in build(name, 3, 10).parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),  # channels of the first convolution at widths 0.1, 0.3 and 1.5
+    [(name, (8, 8, 48)) for name in ("mobilenet-v1", "mobilenet-v2")]
+    + [(name, (2, 4, 24)) for name in ("resnet20", "resnet29-bottleneck", "resnet56", "small")]
+    + [("vgg16-bn", (6, 19, 96))],
+)
+def test_every_network_by_name_has_a_width(name, first):
+    sizes = [sum(parameter.numel() for parameter in build(name, 1, 10, width).parameters()) for width in (0.1, 0.3)]
+    assert sizes[0] < sizes[1] < sum(parameter.numel() for parameter in build(name, 1, 10).parameters())
+    for width, wanted in zip((0.1, 0.3, 1.5), first, strict=True):
+        made = build(name, 1, 10, width).eval()
+        assert len(next(made.parameters())) == wanted
+    with torch.no_grad():
+        assert build(name, 1, 10, 0.3).eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_a_network_of_ones_own_has_no_width():
+    with pytest.raises(PruningError, match=r"^width 0\.5 is for mobilenet-v1, .*; your own network 'm:f' has the"):
+        build("m:f", 1, 10, 0.5)
 
 
 def test_the_names_of_stored_weights_stay():
