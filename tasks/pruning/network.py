@@ -52,9 +52,7 @@ def build(name: str, channels: int, classes: int, width: float = 1) -> nn.Module
         raise PruningError(f"network {name!r} is unknown: give one of {known}, or package.module:function")
     if width != 1:
         known = ", ".join(sorted(NETWORKS))
-        raise PruningError(
-            f"width {width:g} is for {known}; a network of your own, {name!r}, has the width that it has"
-        )
+        raise PruningError(f"width {width:g} is for {known}; your own network {name!r} has the width that it has")
     function = named("network", name)
     try:
         network = function()
