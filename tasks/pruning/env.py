@@ -202,10 +202,13 @@ class PruningEnv(SearchEnv):
         write(network, prepared, counts, metrics, (self.data.mean, self.data.std), folder)
 
     def illustrate(self, candidate: Candidate, folder: Path) -> None:
-        """`channels.svg`: channels kept a group, MACs a layer."""
+        """`channels.svg`: channels kept a group, MACs a layer. `couplings.svg`: what is coupled, what is left alone."""
+        from automl_ext.tasks.pruning.couplings import draw_couplings
         from automl_ext.tasks.pruning.illustrate import draw
 
         draw(self.plan, _counts(candidate), folder / "channels.svg")
+        whole = {name for name, counts in self._legal.items() if len(counts) == 1}
+        draw_couplings(self.plan, whole, folder / "couplings.svg")
 
     # ---------------------------------------------------------------- parts
 
