@@ -37,8 +37,8 @@ def draw(plan: Plan, counts: Mapping[str, int], file: Path) -> None:
     after = [layer_macs(layer, counts) / 1e6 for layer in plan.layers]
     unit = f"million MACs a layer and image; in all {_short(sum(after))} of {_short(sum(before))}"
     _bars(lower, [layer.name for layer in plan.layers], before, after, unit)
-    for place, (all_, left) in enumerate(zip(before, after, strict=True)):
-        lower.text(all_, place, f" {_short(left)} of {_short(all_)}", va="center", fontsize=8)
+    for place, (whole, rest) in enumerate(zip(before, after, strict=True)):
+        lower.text(whole, place, f" {_short(rest)} of {_short(whole)}", va="center", fontsize=8)
     handles, labels = upper.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8, frameon=False)
     with rc_context({"svg.hashsalt": "channels"}):
