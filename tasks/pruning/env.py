@@ -32,8 +32,9 @@ from automl_ext.tasks.pruning.network import PruningError, build, load_weights
 from automl_ext.tasks.pruning.params import with_params
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
 from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
+from automl_ext.tasks.pruning.reach import Limits, check_reach
 from automl_ext.tasks.pruning.reference import references
-from automl_ext.tasks.pruning.space import Observer, keep_space, options
+from automl_ext.tasks.pruning.space import Observer, keep_space
 from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
 from numpy.typing import NDArray
 from pydantic import Field
@@ -224,7 +225,9 @@ class PruningEnv(SearchEnv):
             self.plan = with_params(self.plan, dense, example)
         read(dense)
         self.macs_dense = total_macs(self.plan, {})
-        self._legal = options(self.plan, round_to, low, high, protect)
+        limits = Limits(round_to, low, high, tuple(protect))
+        self._legal = limits.legal(self.plan)
+        check_reach(self.plan, limits, self.demand.share, cost, self.demand.option)
         self._target = self.demand.share * cost(self.plan, {})
         self.space = keep_space(self.plan, self._legal, self._target, cost, self.demand.option)
         trained = dense if self.weights else None

@@ -46,7 +46,7 @@ def build(name: str, channels: int, classes: int, width: float = 1) -> nn.Module
     Raises PruningError, one line, for a name that leads nowhere or a function that returns something else.
     """
     if name in NETWORKS:
-        return NETWORKS[name](channels, classes, width=width)
+        return NETWORKS[name](channels, classes, **({} if width == 1 else {"width": width}))
     if ":" not in name:
         known = ", ".join(sorted(NETWORKS))
         raise PruningError(f"network {name!r} is unknown: give one of {known}, or package.module:function")

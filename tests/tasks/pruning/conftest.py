@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from automl_ext.tasks.pruning import program
+from automl_ext.tasks.pruning import export, program
 from automl_ext.tasks.pruning.env import PruningEnv
 from automl_ext.tasks.pruning.network import build
 
@@ -27,18 +27,26 @@ def network(name, channels):
     return made.eval()
 
 
-LACKING = program.lacking
+WRITE = export.write_programs
 
 
 @pytest.fixture(autouse=True)
-def _without_onnx(monkeypatch):
-    """ONNX takes seconds an export; only those that ask for it get it."""
-    monkeypatch.setattr(program, "lacking", lambda: ["onnx (of this test)"])
+def _without_programs(monkeypatch):
+    """torch's exporters take seconds; only those that ask for programs get them."""
+    monkeypatch.setattr(export, "write_programs", lambda *given: {"model.pt2": "left out: not in this test"})
+
+
+@pytest.fixture
+def with_programs(monkeypatch):
+    """Exports write `model.pt2`, too."""
+    monkeypatch.setattr(export, "write_programs", WRITE)
+    monkeypatch.setattr(program, "EXTRA", ("none of this test",))
 
 
 @pytest.fixture
 def with_onnx(monkeypatch):
-    monkeypatch.setattr(program, "lacking", LACKING)
+    """Exports write `model.pt2` and `model.onnx`, too."""
+    monkeypatch.setattr(export, "write_programs", WRITE)
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ def users(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "inputs"), [("pair", "both"), ("named", "by_name")])
-def test_a_network_of_two_inputs_is_pruned_and_exported(users, tmp_path, name, inputs):
+def test_a_network_of_two_inputs_is_pruned_and_exported(users, tmp_path, name, inputs, with_programs):
     with lent_seed(1):
         dense = getattr(importlib.import_module("users_inputs"), name)().eval()
     weights = tmp_path / "w.safetensors"

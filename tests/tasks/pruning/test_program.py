@@ -101,7 +101,7 @@ def test_programs_run_for_any_number_of_images_where_this_package_is_not(prepare
         assert torch.allclose(got, wanted[: len(got)], atol=1e-5, rtol=1e-4 if "onnx" in name else 1e-5), name
 
 
-def test_without_the_extra_onnx_is_left_out_and_the_recipe_says_so(prepared, pruned, tmp_path, with_onnx, monkeypatch):
+def test_without_the_extra_onnx_is_left_out_with_the_reason(prepared, pruned, tmp_path, monkeypatch):
     monkeypatch.setattr(program, "EXTRA", ("onnx", "no_such_package"))
     monkeypatch.setattr(program, "exported", lambda network, images: None)
     monkeypatch.setattr(program, "_save_program", lambda made, file: pruned[0])
@@ -137,7 +137,7 @@ class Clock(nn.Module):
         return x if float(x.sum()) > 0 else -x
 
 
-def test_what_cannot_be_written_is_left_out_with_the_reason(tmp_path, monkeypatch):
+def test_what_cannot_be_written_is_left_out_with_the_reason(tmp_path, monkeypatch, with_programs):
     case = prepare(Tiny(torch.ones(1)).eval())
     counts = {"conv1": 2, "conv2": 8}
     network = slim(case, counts, Recovery("none", False, 0.1, False))
