@@ -92,17 +92,17 @@ def _select(module: Any, outputs: set[int], inputs: set[int], done: dict[int, An
     depthwise = isinstance(module, nn.Conv2d) and module.groups > 1
     count = module.num_features if isinstance(module, _BatchNorm) else len(module.weight)
     rows = torch.tensor([index for index in range(count) if index not in outputs])
+    columns = None
+    if inputs and not depthwise and not isinstance(module, _BatchNorm):
+        columns = torch.tensor([index for index in range(module.weight.shape[1]) if index not in inputs])
     for tensor in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
-        if not tensor.dim():
-            continue
         smaller = tensor.detach()
-        if outputs:
+        if outputs and tensor.dim():
             smaller = smaller.index_select(0, rows.to(tensor.device))
-        if inputs and tensor.dim() > 1 and not depthwise:
-            columns = torch.tensor([index for index in range(tensor.shape[1]) if index not in inputs])
+        if columns is not None and tensor.dim() > 1:
             smaller = smaller.index_select(1, columns.to(tensor.device))
-        smaller = smaller.contiguous()
-        done[id(tensor)] = nn.Parameter(smaller) if isinstance(tensor, nn.Parameter) else smaller
+        if smaller.data_ptr() != tensor.data_ptr():
+            done[id(tensor)] = nn.Parameter(smaller) if isinstance(tensor, nn.Parameter) else smaller
     left = len(rows)
     if isinstance(module, _BatchNorm):
         return {"num_features": left}

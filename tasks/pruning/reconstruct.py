@@ -27,26 +27,48 @@ from torch import Tensor, fx, nn
 __all__ = ["fit", "reconstruct", "reconstruct_by_gram", "reestimate_norms", "solve"]
 
 
+ENOUGH = 0.01
+"""With a ridge of at least this, single precision solves as well as double does."""
+
+
 def solve(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
     """Change of weights (f, o) that minimises the squared error plus ridge x mean input power x squared change.
 
     gram: (f, f) of centred inputs; right: (f, o) products of centred inputs and what is missing from the outputs.
     """
-    gram, right = gram.double(), right.double()
+    if ridge < ENOUGH:
+        gram, right = gram.double(), right.double()
     power = ridge * gram.diagonal().mean() + torch.finfo(torch.float32).tiny
-    factor, failed = torch.linalg.cholesky_ex(gram + power * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
-    if int(failed):  # no ridge and dependent inputs: the least change that fits
-        change: Tensor = torch.linalg.pinv(gram, hermitian=True) @ right
-        return change
-    return torch.cholesky_solve(right, factor)
+    strong = gram.clone()
+    strong.diagonal().add_(power)
+    factor, failed = torch.linalg.cholesky_ex(strong)
+    if not int(failed):
+        return torch.cholesky_solve(right, factor)
+    if gram.dtype != torch.float64:
+        return solve(gram.double(), right.double(), ridge)
+    change: Tensor = torch.linalg.pinv(gram, hermitian=True) @ right  # no ridge, dependent inputs: least change
+    return change
 
 
 def fit(rows: Tensor, missing: Tensor, ridge: float) -> Tensor:
     """`solve` for centred inputs `rows` (m, f) and what is missing (m, o), by the smaller of both Gram matrices."""
     count, inputs = rows.shape
     if count >= inputs:
-        return solve(rows.T @ rows, rows.T @ missing, ridge)
-    return rows.double().T @ solve(rows @ rows.T, missing, ridge * count / inputs)
+        return solve(_gram(rows.T), rows.T @ missing, ridge)
+    solved = solve(_gram(rows), missing, ridge * count / inputs)
+    return rows.T.to(solved) @ solved
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """rows @ rows.T: (m, m), products of a pair computed once (but for pairs within a block)."""
+    count = len(rows)
+    size = max(128, -(-count // 6))
+    gram = rows.new_empty(count, count)
+    for first in range(0, count, size):
+        block = rows[first:] @ rows[first : first + size].T
+        gram[first:, first : first + size] = block
+        gram[first : first + size, first:] = block.T
+    return gram
 
 
 @dataclass

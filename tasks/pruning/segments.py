@@ -81,6 +81,10 @@ class _Walk(fx.Interpreter):
             return
         norm: Any = self.modules[str(behind.target)]
         if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
-            self.folded[node] = fuse_conv_bn_weights(
-                conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-            )
+            self.folded[node] = _folded(conv, norm)
+
+
+def _folded(conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
+    """Weight (o, c, k, k) and bias (o,) of a convolution that does the work of `norm`, too."""
+    statistics = norm.running_mean, norm.running_var, norm.eps
+    return fuse_conv_bn_weights(conv.weight, conv.bias, *statistics, norm.weight, norm.bias)

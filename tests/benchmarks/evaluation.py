@@ -1,6 +1,6 @@
 """What one evaluation of the pruning target costs, against the forward passes that it cannot do without.
 
-    python tests/benchmarks/evaluation.py [--data ../shared/data] [--network resnet20] [--pairs 9] [--option sieve=small]
+    python tests/benchmarks/evaluation.py [--data ../shared/data] [--network resnet20] [--pairs 9]
 
 Needed: the pruned network's plain forward over the calibration images and over the reward images, in batches and memory
 layout as the evaluation has them, and the passes that latency is measured by. Evaluations and needed passes alternate
