@@ -27,19 +27,21 @@ from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, inspect
 from automl_ext.tasks.pruning.images import rewarded_data
 from automl_ext.tasks.pruning.macs import total_macs
-from automl_ext.tasks.pruning.network import PruningError, build, load_weights
+from automl_ext.tasks.pruning.network import PruningError, build, check_outputs, load_weights
 from automl_ext.tasks.pruning.params import with_params
-from automl_ext.tasks.pruning.prepared import Prepared, tensors
+from automl_ext.tasks.pruning.prepared import Prepared
 from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
 from automl_ext.tasks.pruning.reference import references
+from automl_ext.tasks.pruning.sieve import Sieve, cheap_images, cheaply_slim, check_sieve, needs_grams, saying
 from automl_ext.tasks.pruning.space import Observer, keep_space, options
+from automl_ext.tasks.pruning.stored import WEIGHTS, store, to_go_on_from
 from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from automl_ext.data import normalise
+from automl_ext.data import Split, normalise
 from automl_ext.env import Job, Report, SearchEnv
 from automl_ext.objective import Metrics
 from automl_ext.searcher import Variation
@@ -47,8 +49,6 @@ from automl_ext.space import Candidate, Walk
 from automl_ext.training import Recipe, accuracy, lent_seed, resolve_device, train
 
 __all__ = ["PruningEnv"]
-
-WEIGHTS = "weights.safetensors"
 
 
 @final
@@ -64,6 +64,7 @@ class PruningEnv(SearchEnv):
     high: kind of layer -> largest share of its channels that may go. protect: layers never pruned. See space.py.
     importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
     calibration_images: see reconstruct.py; points are per map and image. recalibrate: batch-norm statistics anew.
+    sieve: a cheap accuracy first, for `stopping:` to judge, see sieve.py.
     reward_images: how many validation images an evaluation uses. mean, std: for the inputs, if not the train part's.
     tune_rate, flip, shift: fine-tuning, for `budget` epochs. latency_batch: images a pass in `latency_ms`.
     Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
@@ -95,6 +96,7 @@ class PruningEnv(SearchEnv):
         points: Annotated[int, Field(ge=1, le=10_000)] = 10,
         calibration_images: Annotated[int, Field(ge=1, le=1_000_000)] = 500,
         recalibrate: bool = False,
+        sieve: Sieve = "none",
         reward_images: Annotated[int, Field(ge=1, le=10_000_000)] = 1000,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -115,7 +117,8 @@ class PruningEnv(SearchEnv):
         self.network, self.weights, self.dataset = network, weights, dataset
         self.seed, self.importance = seed, importance
         self.points, self.calibration_images, self.latency_batch = points, calibration_images, latency_batch
-        self.recovery = Recovery(reconstruction, refit, ridge, recalibrate)
+        self.recovery, self.sieve = Recovery(reconstruction, refit, ridge, recalibrate), sieve
+        check_sieve(sieve, self.recovery)
         self.device = resolve_device(device)
         self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
         self.tuning = Recipe(rate=tune_rate, batch=64, flip=flip, shift=shift)
@@ -154,7 +157,7 @@ class PruningEnv(SearchEnv):
         prepared = shared_state.make(
             network, self.plan, images, self.data.train.label[chosen],
             importance=self.importance, points=self.points, ridge=self.recovery.ridge, generator=generator,
-            with_grams=self.recovery.reconstruction == "gram",
+            with_grams=needs_grams(self.sieve, self.recovery),
         )  # fmt: skip
         facts = {"network": self.network, "macs": self.macs_dense, "accuracy": self._accuracy(network)}
         shared_state.save(prepared, folder, facts)
@@ -162,23 +165,37 @@ class PruningEnv(SearchEnv):
     def evaluate(self, job: Job, report: Report) -> Metrics:
         """Prune, reconstruct and measure; with a budget, fine-tune for so many epochs and measure again.
 
-        The counts may be any from 1 to all channels. Leaves the weights in `job.folder`.
+        The counts may be any from 1 to all channels. Leaves the weights in `job.folder`; a promoted trial goes on from
+        its parent's, see stored.py. With a `sieve` it reports the cheap accuracy as step 1 and the full one as step 2.
         """
         prepared, counts, laps = self._prepared(job), _counts(job.candidate), Laps()
-        network = slim(prepared, counts, self.recovery, laps)
-        metrics = {"accuracy": self._accuracy(network)}
+        earlier = to_go_on_from(job, counts, str(self.device))
+        sieved: dict[str, float] = {}
+        say = saying(report, self.demand, self.plan, counts, ahead=0 if self.sieve == "none" else 2)
+        if earlier is None and self.sieve != "none":
+            cheap = cheaply_slim(self.sieve, prepared, counts, self.recovery)
+            sieved = {"accuracy_sieve": self._accuracy(cheap, cheap_images(self.data.val))}
+            laps.end("sieve")
+            if say(-1, sieved["accuracy_sieve"]):
+                metrics = {"accuracy": sieved["accuracy_sieve"], **sieved}
+                return self._whole(metrics, prepared, counts, cheap, laps, stopped=True)
+        if earlier is None:
+            network = slim(prepared, counts, self.recovery, laps)
+            untuned = self._accuracy(network)
+            if self.sieve != "none":
+                say(0, untuned)
+        else:
+            network, untuned = restore(prepared, counts, earlier.state), earlier.untuned
+        metrics, epochs = {"accuracy": untuned, **sieved}, 0
         if job.budget:
             laps.end("measure")
-            metrics["accuracy_untuned"] = metrics["accuracy"]
-            self._tune(network, job, report)
+            metrics["accuracy_untuned"] = untuned
+            epochs = self._tune(network, job, say, earlier.epochs if earlier else 0)
             laps.end("tune")
             metrics["accuracy"] = self._accuracy(network)
         if job.folder is not None:
-            save_file(tensors(network), Path(job.folder) / WEIGHTS)
-        metrics |= self.demand.reward(self.plan, counts, metrics["accuracy"])
-        metrics |= self._sizes(prepared, counts, network)
-        laps.end("measure")
-        return {**metrics, **laps.seconds}
+            store(network, counts, epochs, untuned, Path(job.folder))
+        return self._whole(metrics, prepared, counts, network, laps)
 
     def test(self, job: Job, report: Report) -> Metrics:
         """`test_accuracy` of the weights that the parent left, or of new ones at the same budget; and the sizes."""
@@ -209,7 +226,7 @@ class PruningEnv(SearchEnv):
         """What of the dense network can be pruned, the space of policies, and the references among them."""
         dense, cost = self._dense(), self.demand.count
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
-        _check_outputs(dense, example, self.network, self.dataset, self.data.classes)
+        check_outputs(dense, example, self.network, self.dataset, self.data.classes)
         self.plan = inspect(dense, example)
         check_criterion(self.importance, dense, example, self.plan)
         if self.demand.on_params:
@@ -240,10 +257,30 @@ class PruningEnv(SearchEnv):
             self._state = (job.shared, loaded)
         return self._state[1]
 
-    def _tune(self, network: nn.Module, job: Job, report: Report) -> None:
-        recipe = replace(self.tuning, epochs=max(1, round(job.budget or 0)))
-        train(network, self.data.train, self.data, recipe, seed=job.seed, device=self.device, report=report)
+    def _tune(self, network: nn.Module, job: Job, report: Report, done: int = 0) -> int:
+        """Fine-tune to `job.budget` epochs, of which `done` are behind the network. How many are behind it then."""
+        recipe, split = replace(self.tuning, epochs=max(1, round(job.budget or 0))), self.data.train
+        left = train(network, split, self.data, recipe, seed=job.seed, device=self.device, report=report, start=done)
         network.eval()
+        return left.epochs
+
+    def _whole(
+        self,
+        metrics: dict[str, float],
+        prepared: Prepared,
+        counts: dict[str, int],
+        network: nn.Module,
+        laps: Laps,
+        stopped: bool = False,
+    ) -> Metrics:
+        """`metrics`, which has the accuracy, with everything else; latency of a stopped trial only if it is wanted."""
+        metrics |= self.demand.reward(self.plan, counts, metrics["accuracy"])
+        if stopped and all(objective.name not in MEASURED for objective in self.objectives):
+            metrics |= size_metrics(prepared, counts, network) | self.demand.sizes(self.plan, counts)
+        else:
+            metrics |= self._sizes(prepared, counts, network)
+        laps.end("measure")
+        return {**metrics, **laps.seconds}
 
     def _finished(self, prepared: Prepared, counts: dict[str, int], job: Job, report: Report) -> nn.Module:
         """The network as its trial left it, or pruned and tuned anew where there is no such folder."""
@@ -255,10 +292,10 @@ class PruningEnv(SearchEnv):
             self._tune(network, job, report)
         return network
 
-    def _accuracy(self, network: nn.Module) -> float:
-        """On the reward images, in [0, 1]. Channels-last is faster, and only used here."""
+    def _accuracy(self, network: nn.Module, images: Split | None = None) -> float:
+        """On `images`, or the reward images, in [0, 1]. Channels-last is faster."""
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        right = accuracy(network, self.data.val, self.data, self.device, batch=100)
+        right = accuracy(network, images or self.data.val, self.data, self.device, batch=100)
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return right
 
@@ -276,15 +313,3 @@ def _positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise PruningError(f"{name} must be above 0, not {value}")
-
-
-def _check_outputs(network: nn.Module, example: torch.Tensor, name: str, dataset: str, classes: int) -> None:
-    try:
-        with torch.no_grad():
-            output = network(example)
-    except Exception as error:
-        line = (str(error) or type(error).__name__).splitlines()[0]
-        raise PruningError(f"network {name!r} does not run on an image of {dataset!r}: {line}") from error
-    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (1, classes):
-        raise PruningError(f"network {name!r} gives {shape} for one image, {dataset!r} needs (1, {classes})")

@@ -98,3 +98,19 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _line(error: Exception) -> str:
     """The first line of what an exception says."""
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def check_outputs(network: nn.Module, example: torch.Tensor, name: str, dataset: str, classes: int) -> None:
+    """PruningError, one line, unless `network` gives logits (1, classes) for `example` (1, c, h, w).
+
+    name, dataset: of the network and of the images, as the message calls them.
+    """
+    try:
+        with torch.no_grad():
+            output = network(example)
+    except Exception as error:
+        line = (str(error) or type(error).__name__).splitlines()[0]
+        raise PruningError(f"network {name!r} does not run on an image of {dataset!r}: {line}") from error
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if shape != (1, classes):
+        raise PruningError(f"network {name!r} gives {shape} for one image, {dataset!r} needs (1, {classes})")
