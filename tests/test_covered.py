@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -108,6 +109,25 @@ def test_finalists_on_the_front_are_marked(tmp_path):
     assert write_report(run).read_text().count("on the front") == 2
     alone = make_run(tmp_path, [*trials(SQUARE[:2]), *finals], TWO[:1])
     assert not any(row.on_front for row in final_rows(read(alone), {}))
+
+
+@pytest.mark.slow
+def test_three_objectives_are_shown_in_two_figures_with_references(tmp_path):
+    three = (*TWO, Objective("macs_m", "min"))
+    journal = [
+        *trials(SQUARE[:4]),
+        *trials([(0.9, 3.0)], "final-1", 4, role="searched", name="trial-0", repeat=0),
+        *trials([(0.95, 5.0)], "final-1", 5, role="reference", name="dense", repeat=0),
+    ]
+    for place, one in enumerate(journal):
+        one.metrics["macs_m"] = 1.0 + place
+    drawn = contents(make_run(tmp_path, journal, three))["figures"]
+    figures = {figure.heading: figure.svg for figure in drawn}
+    first, second = figures["Trade-off"], figures["Trade-off with MACs"]
+    assert "latency (ms)" in first and "MACs (M)" in second and "MACs" not in first
+    assert all(">dense<" in svg.replace(" ", "").replace("\n", "") for svg in (first, second))
+    ids = [name for svg in (first, second) for name in re.findall(r'\bid="([^"]+)"', svg)]
+    assert len(ids) == len(set(ids))
 
 
 @pytest.mark.slow

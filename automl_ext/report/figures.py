@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from automl_ext.report.drawing import (
     INK,
     MARKERS,
     MUTED,
+    PAPER,
     SERIES,
     canvas,
     count_evaluations,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _DOTS, _FRONT, _BARS, _NAMES = 1_200, 400, 15, 24
+_PLATE: Any = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.6, "pad": 0.4}
+"""Behind a name in a figure, so that lines do not strike it out."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,17 @@ def progress(story: Story, baselines: Mapping[str, Story], searcher: str) -> Fig
     return Figure("Progress of the search", svg, caption + (", those far off are left out." if cut else "."))
 
 
-def trade_off(story: Story, baselines: Mapping[str, Story], rows: Sequence[Row]) -> Figure | None:
-    """Two metrics against each other: the first two objectives, else the primary one and what a candidate costs."""
-    pair = _pair(story)
-    if pair is None:
-        return None
+def trade_offs(story: Story, baselines: Mapping[str, Story], rows: Sequence[Row]) -> list[Figure]:
+    """The primary objective against each of the next three, else against what a candidate costs."""
+    drawn = [_trade_off(story, baselines, rows, pair, place) for place, pair in enumerate(_pairs(story))]
+    return [figure for figure in drawn if figure is not None]
+
+
+def _trade_off(
+    story: Story, baselines: Mapping[str, Story], rows: Sequence[Row], pair: tuple[str, str], place: int
+) -> Figure | None:
+    """Metrics `pair`, to the right and upwards, against each other. place: which of the run's pairs it is."""
+    name = "trade-off" if place == 0 else f"trade-off-{place + 1}"
     goals = {objective.name: objective.goal for objective in (*story.target, *story.objectives)}
     ways = [goals.get(pair[0], "min"), goals.get(pair[1], "max")]
     points, front = _clouds(story, pair, ways)
@@ -80,27 +89,27 @@ def trade_off(story: Story, baselines: Mapping[str, Story], rows: Sequence[Row])
         return None
     x_shown, y_shown = (column(name, points[:, axis]) for axis, name in enumerate(pair))
     scale = np.array([x_shown.factor, y_shown.factor])
-    with canvas("trade-off") as (figure, axes):
+    with canvas(name) as (figure, axes):
         axes.plot(*(_even(points, _DOTS) * scale).T, "o", color=MUTED, alpha=0.35, markersize=3.2, markeredgewidth=0)
         fronts = {"not dominated": front}
-        fronts |= {f"{named(name, 20)}'s": _clouds(part, pair, ways)[1] for name, part in list(baselines.items())[:3]}
-        for index, (name, line) in enumerate((name, line) for name, line in fronts.items() if len(line)):
+        fronts |= {f"{named(rival, 20)}'s": _clouds(part, pair, ways)[1] for rival, part in list(baselines.items())[:3]}
+        for index, (label, line) in enumerate((label, line) for label, line in fronts.items() if len(line)):
             look = {"color": SERIES[index], "linestyle": DASHES[index], "marker": MARKERS[index], "markersize": 4}
             look["drawstyle"] = "steps-post" if ways[0] == "min" else "steps-pre"
-            axes.plot(*(_even(line, _FRONT) * scale).T, linewidth=1.4, label=name, **look)
+            axes.plot(*(_even(line, _FRONT) * scale).T, linewidth=1.4, label=label, **look)
         marked = _mark_rows(axes, rows, pair, scale)
         axes.set_xlabel(x_shown.heading)
         axes.set_ylabel(y_shown.heading)
         legend(axes, 3)
         words = f"{y_shown.label} against {x_shown.label}, {count(len(points), 'evaluation')}"
-        svg = inline(figure, "trade-off", words)
+        svg = inline(figure, name, words)
     up = {"max": "up", "min": "down"}
     caption = f"{count(len(points), 'search evaluation')}; better is {y_shown.label} {up[ways[1]]}"
     caption += f" and {x_shown.label} {up[ways[0]]}. {count(len(front), 'evaluation')} not dominated by any other"
     caption += " in these two." if len(story.traded) > 2 else "."
     if marked:
         caption += f" Star and triangles: the best candidate and references, with the values of {marked}."
-    return Figure("Trade-off", svg, caption)
+    return Figure("Trade-off" if place == 0 else f"Trade-off with {x_shown.label}", svg, caption)
 
 
 def decisions(found: Importance) -> Figure | None:
@@ -167,17 +176,17 @@ def _dots(axes: Axes, story: Story, shown: Column, span: tuple[float, float]) ->
     return bool((~np.isnan(values) & ~inside).any())
 
 
-def _pair(story: Story) -> tuple[str, str] | None:
-    """Names of the metrics for x and y, None where nothing beside the primary objective varies."""
+def _pairs(story: Story) -> list[tuple[str, str]]:
+    """Names of the metrics for x and y, at most three times; none where nothing beside the primary objective varies."""
     followed = story.traded if len(story.traded) > 1 else story.objectives
     names = [objective.name for objective in followed if objective.name in story.values]
     if len(names) > 1:
-        return names[1], names[0]
+        return [(name, names[0]) for name in names[1:4]]
     if not names:
-        return None
+        return []
     others = (name for name in story.values if cost(name) is not None and name != names[0])
     costs = [name for name in others if _varies(story.column(name))]
-    return (min(costs, key=lambda name: cost(name) or 0), names[0]) if costs else None
+    return [(min(costs, key=lambda name: cost(name) or 0), names[0])] if costs else []
 
 
 def _varies(values: Numbers) -> bool:
@@ -208,7 +217,7 @@ def _mark_rows(axes: Axes, rows: Sequence[Row], pair: tuple[str, str], scale: Nu
         at, stage = (x * scale[0], y * scale[1]), row.stage
         colour, marker, size = (SERIES[0], "*", 12) if row.chosen else (INK, "^", 6)
         axes.plot([at[0]], [at[1]], marker, color=colour, markeredgecolor=INK, markersize=size, zorder=7)
-        axes.annotate(named(row.name, 18), at, xytext=(6, 4), textcoords="offset points", fontsize=8.5)
+        axes.annotate(named(row.name, 18), at, xytext=(6, 4), textcoords="offset points", bbox=_PLATE, fontsize=8.5)
     return stage
 
 

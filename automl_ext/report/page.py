@@ -55,7 +55,7 @@ def contents(run: Run) -> dict[str, Any]:
     drawn = [
         figures.progress(story, baselines, run.config.searcher.name),
         figures.finalists(rows, verdict.metric),
-        figures.trade_off(story, baselines, rows),
+        *figures.trade_offs(story, baselines, rows),
         covered.growth_figure(story, baselines, run.config.searcher.name),
         figures.decisions(found),
     ]

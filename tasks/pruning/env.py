@@ -26,8 +26,9 @@ from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, s
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, inspect
 from automl_ext.tasks.pruning.images import rewarded_data
+from automl_ext.tasks.pruning.inputs import check_fit, check_inputs, fed
 from automl_ext.tasks.pruning.macs import total_macs
-from automl_ext.tasks.pruning.network import PruningError, build, check_outputs, load_weights
+from automl_ext.tasks.pruning.network import PruningError, build, load_weights
 from automl_ext.tasks.pruning.params import with_params
 from automl_ext.tasks.pruning.prepared import Prepared
 from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
@@ -59,7 +60,8 @@ class PruningEnv(SearchEnv):
     half of the MACs, all with several objectives), or accuracy-macs, accuracy-params, free, on AMC's reward.
     objectives: metric -> goal, several at once, the first is the primary one. See protocol.py.
     network: a key of network.NETWORKS, or package.module:function that returns an nn.Module. weights: its trained state
-    dict (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
+    dict (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`. inputs: function
+    from images (n, c, h, w) to what the network takes, see inputs.py. width: multiplier of the channels, for NETWORKS.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
     high: kind of layer -> largest share of its channels that may go. protect: layers never pruned. See space.py.
     importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
@@ -79,6 +81,8 @@ class PruningEnv(SearchEnv):
         dataset: str = "digits",
         *,
         root: str | None = None,
+        width: Annotated[float, Field(gt=0, le=10)] = 1,
+        inputs: str | None = None,
         protocol: Protocol = "resource",
         objectives: dict[Traded, Goal] | None = None,
         macs_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
@@ -110,12 +114,12 @@ class PruningEnv(SearchEnv):
         seed: int = 0,
     ) -> None:
         _positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
-                  rate=rate, tune_rate=tune_rate, latency_batch=latency_batch)  # fmt: skip
+                  rate=rate, tune_rate=tune_rate, latency_batch=latency_batch, width=width)  # fmt: skip
         self.demand = demand(protocol, objectives, macs_kept, params_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
-        self.network, self.weights, self.dataset = network, weights, dataset
-        self.seed, self.importance = seed, importance
+        self.network, self.weights, self.dataset, self.inputs = network, weights, dataset, inputs
+        self.seed, self.importance, self.width = seed, importance, width
         self.points, self.calibration_images, self.latency_batch = points, calibration_images, latency_batch
         self.recovery, self.sieve = Recovery(reconstruction, refit, ridge, recalibrate), sieve
         check_sieve(sieve, self.recovery)
@@ -215,10 +219,13 @@ class PruningEnv(SearchEnv):
         write(network, prepared, counts, metrics, (self.data.mean, self.data.std), folder)
 
     def illustrate(self, candidate: Candidate, folder: Path) -> None:
-        """`channels.svg`: channels kept a group, MACs a layer."""
+        """`channels.svg`: channels kept a group, MACs a layer. `couplings.svg`: what is coupled, what is left alone."""
+        from automl_ext.tasks.pruning.couplings import draw_couplings
         from automl_ext.tasks.pruning.illustrate import draw
 
         draw(self.plan, _counts(candidate), folder / "channels.svg")
+        whole = {name for name, counts in self._legal.items() if len(counts) == 1}
+        draw_couplings(self.plan, whole, folder / "couplings.svg")
 
     # ---------------------------------------------------------------- parts
 
@@ -226,7 +233,8 @@ class PruningEnv(SearchEnv):
         """What of the dense network can be pruned, the space of policies, and the references among them."""
         dense, cost = self._dense(), self.demand.count
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
-        check_outputs(dense, example, self.network, self.dataset, self.data.classes)
+        check_inputs(self.inputs, example)
+        check_fit(dense, example, self.network, self.inputs, self.dataset, self.data.classes)
         self.plan = inspect(dense, example)
         check_criterion(self.importance, dense, example, self.plan)
         if self.demand.on_params:
@@ -243,10 +251,10 @@ class PruningEnv(SearchEnv):
     def _dense(self) -> nn.Module:
         """A fresh dense network, with the stored weights where there are any."""
         with lent_seed(self.seed):
-            network = build(self.network, self.data.train.image.shape[1], self.data.classes)
+            network = build(self.network, self.data.train.image.shape[1], self.data.classes, self.width)
         if self.weights is not None:
             load_weights(network, self.weights)
-        return network.eval()
+        return fed(network, self.inputs).eval()
 
     def _prepared(self, job: Job) -> Prepared:
         """What `prepare` left, read once a process."""

@@ -1,25 +1,36 @@
-"""A pruned network as files that need plain torch and safetensors only: `model.py`, `model.safetensors`, `recipe.json`.
+"""A pruned network as files that load without this package, each checked against the searched network when written.
 
-The source restates the traced operations of the network, whoever wrote it, with the sizes of the pruned layers.
+`model.py` and `model.safetensors`: plain source that needs torch and safetensors; it restates the traced operations of
+the network, whoever wrote it, with the sizes of the pruned layers. `model.pt2`, `model.onnx`: see program.py.
+`recipe.json`: what was kept, what the inputs are, and which of the files were left out and why.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from automl_ext.tasks.pruning.agreement import Pattern, pattern
 from automl_ext.tasks.pruning.macs import layer_macs, total_macs
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
+from automl_ext.tasks.pruning.program import LEFT_OUT, write_programs
 from automl_ext.tasks.pruning.prune import remaining
 from safetensors.torch import save_file
 from torch import fx, nn
 
 __all__ = ["recipe", "source", "write"]
+
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and std that inputs are normalised with, a number a channel, in units of [0, 1]."""
+SCALE = "normalised before they go in, in all files: (x / 255 - mean) / std"
 
 _HEAD = '''"""A pruned network: plain PyTorch, weights in model.safetensors beside this file.
 
@@ -71,18 +82,46 @@ def write(
     prepared: Prepared,
     counts: Mapping[str, int],
     metrics: Mapping[str, float],
-    moments: tuple[tuple[float, ...], tuple[float, ...]],
+    moments: Moments,
     folder: Path,
 ) -> None:
-    """Write the three files of `network`, pruned to `counts`. moments: mean and std that inputs are normalised with.
+    """Write the files of `network` (on the CPU), pruned to `counts`. moments: mean and std that inputs are normalised
+    with.
 
-    Raises PruningError, one line, for a network with an operation or layer that cannot be written as source.
+    What cannot be written is left out, with the reason in the recipe. Raises PruningError, one line, where neither
+    source nor program can be written, and where a file is not what was searched.
     """
+    wanted = pattern(network.eval(), prepared, counts)
+    with tempfile.TemporaryDirectory() as name:
+        draft = Path(name)
+        files = {"model.py": _write_source(network, wanted, moments, draft), **write_programs(network, wanted, draft)}
+        if all(text.startswith(LEFT_OUT) for text in files.values()):
+            raise PruningError("; ".join(f"{file} {text}" for file, text in files.items()))
+        shape = ["n", *wanted.images.shape[1:]]
+        inputs = {"shape": shape, "dtype": "float32", "scale": SCALE, "mean": moments[0], "std": moments[1]}
+        facts = {"files": files, "input": inputs, **recipe(prepared, counts, metrics)}
+        (draft / "recipe.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        for file in draft.iterdir():
+            if file.is_file():
+                shutil.move(file, folder / file.name)
+
+
+def _write_source(network: nn.Module, wanted: Pattern, moments: Moments, folder: Path) -> str:
+    """Write `model.py` and `model.safetensors`, import the first and compare. What it is, or why it is left out."""
+    try:
+        text = source(network, tuple(wanted.images.shape[1:]), moments)
+    except PruningError as error:
+        return f"{LEFT_OUT}{error}"
     stored = tensors(network)
-    (folder / "model.py").write_text(source(network, tuple(prepared.example.shape[1:]), moments), encoding="utf-8")
+    (folder / "model.py").write_text(text, encoding="utf-8")
     save_file({name: stored[name] for name in sorted(stored)}, folder / "model.safetensors")
-    text = json.dumps(recipe(prepared, counts, metrics), indent=1)
-    (folder / "recipe.json").write_text(text + "\n", encoding="utf-8")
+    found = importlib.util.spec_from_file_location("exported_model", folder / "model.py")
+    if found is None or found.loader is None:
+        raise PruningError("model.py cannot be imported")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    wanted.check("model.py", module.load())
+    return "plain torch source beside model.safetensors: from model import load; network = load()"
 
 
 def recipe(prepared: Prepared, counts: Mapping[str, int], metrics: Mapping[str, float]) -> dict[str, Any]:
@@ -106,7 +145,7 @@ def recipe(prepared: Prepared, counts: Mapping[str, int], metrics: Mapping[str, 
     return {**macs, "metrics": dict(metrics), "groups": groups, "layers": layers, "not_pruned": dict(plan.skipped)}
 
 
-def source(network: nn.Module, shape: tuple[int, ...], moments: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
+def source(network: nn.Module, shape: tuple[int, ...], moments: Moments) -> str:
     """Python source of a module that builds `network` (eval mode) and loads its weights. shape: of one image."""
     graph = fx.Tracer().trace(network.eval())
     for node in graph.nodes:

@@ -58,7 +58,7 @@ def _sums(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> dict[str, Sum]:
             continue
         order = {other: index for index, other in enumerate(graph.nodes)}
         ends = [(_end(side, modules), other) for side, other in (node.args, node.args[::-1])]
-        whole = [(end, other) for end, other in ends if end is not None]
+        whole = [(end, other) for end, other in ends if end is not None and other.op != "get_attr"]
         if not whole or node.args[0] is node.args[1]:
             continue
         (layer, norm), partner = max(whole, key=lambda pair: order[pair[0][0]])

@@ -76,7 +76,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """Layers and groups in forward order, and what cannot be pruned with the reason.
+    """Layers and groups in forward order, and what cannot be pruned: every layer that keeps all outputs -> the reason.
 
     params, beside: the dense network's parameters, and by group how many besides weights go with a channel; see
     params.py, which fills them in.
@@ -104,14 +104,14 @@ def inspect(network: nn.Module, example: Tensor) -> Plan:
     names = {module: name for name, module in twin.named_modules()}
     layers = _layers(twin, example)
     graph = trace(twin, example)
-    coupled, skipped = _couple(twin, graph, layers)
+    coupled, skipped, writers = _couple(twin, graph, layers)
     pruned, objections = sound(network, example, {name: layers[name].outputs for name in coupled})
     skipped |= objections
     if not pruned:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items()) or "it has no counted layer"
         raise PruningError(f"the network has nothing to prune ({reasons})")
     groups = tuple(_wire(name, layers, entries(graph, coupled[name]), names) for name in pruned)
-    return Plan(tuple(layers.values()), groups, skipped)
+    return Plan(tuple(layers.values()), groups, _with_members(skipped, writers, layers))
 
 
 def _left(channels: int, wires: Mapping[str, Wires], keep: Indices) -> list[int]:
@@ -181,19 +181,41 @@ def _layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
     return found
 
 
-def _couple(network: nn.Module, graph: Any, layers: Mapping[str, Layer]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Full groups by root name in forward order, and the reasons against those that cannot be pruned."""
+def _with_members(
+    skipped: Mapping[str, str], writers: Mapping[str, Iterable[str]], layers: Mapping[str, Layer]
+) -> dict[str, str]:
+    """`skipped`, roots of groups with reasons, and with them the layers that lose outputs together with a root and
+    can lose none otherwise; in forward order.
+    """
+    free = {member for root, members in writers.items() if root not in skipped for member in members}
+    found = dict(skipped)
+    for root, reason in skipped.items():
+        for member in writers.get(root, ()):
+            if member not in free:
+                found.setdefault(member, f"coupled with {root}: {reason}")
+    return {name: found[name] for name in layers if name in found}
+
+
+def _couple(
+    network: nn.Module, graph: Any, layers: Mapping[str, Layer]
+) -> tuple[dict[str, Any], dict[str, str], dict[str, list[str]]]:
+    """Full groups by root name in forward order, the reasons against those that cannot be pruned, and by root the
+    layers that lose outputs.
+    """
     modules = dict(network.named_modules())
     names = {module: name for name, module in modules.items()}
     found: dict[str, Any] = {}
     skipped: dict[str, str] = {}
+    writers: dict[str, list[str]] = {}
     taken: set[str] = set()
     for name, layer in layers.items():
         if name in taken or layer.depthwise:
             continue
         group = full_group(graph, modules[name])
-        members = [names[module] for module, _, _, _ in entries(graph, group) if names[module] in layers]
-        taken.update(names[module] for module, out, _, _ in entries(graph, group) if out)
+        sides = [(names[module], out) for module, out, _, _ in entries(graph, group) if names[module] in layers]
+        members = [member for member, _ in sides]
+        writers[name] = [member for member, out in sides if out]
+        taken.update(writers[name])
         if any(layers[member].groups > 1 and not layers[member].depthwise for member in members):
             skipped[name] = "coupled with a grouped convolution"
         elif layer.outputs < 2:
@@ -203,4 +225,4 @@ def _couple(network: nn.Module, graph: Any, layers: Mapping[str, Layer]) -> tupl
     for name, layer in layers.items():
         if layer.depthwise and name not in taken:
             skipped[name] = "a depthwise convolution of channels that cannot be pruned"
-    return found, skipped
+    return found, skipped, writers

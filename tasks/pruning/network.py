@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,14 +18,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-__all__ = ["NETWORKS", "PruningError", "build", "load_weights"]
+__all__ = ["NETWORKS", "PruningError", "build", "first_line", "load_weights", "named"]
 
 
 class PruningError(ValueError):
     """A network, weights, data or options that cannot be pruned; the message is one line."""
 
 
-NETWORKS: Mapping[str, Callable[[int, int], nn.Module]] = {
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
     "mobilenet-v1": MobileNetV1,
     "mobilenet-v2": MobileNetV2,
     "resnet20": partial(ResNet, blocks=3),
@@ -33,32 +34,44 @@ NETWORKS: Mapping[str, Callable[[int, int], nn.Module]] = {
     "small": Small,
     "vgg16-bn": VGG16,
 }
-"""Name -> function of the images' channels and the number of classes. Weights are initialised as torch does."""
+"""Name -> function of the images' channels, the number of classes, `width`. Weights are initialised as torch does."""
 
 
-def build(name: str, channels: int, classes: int) -> nn.Module:
+def build(name: str, channels: int, classes: int, width: float = 1) -> nn.Module:
     """The network `name` for images of `channels` channels, freshly initialised from torch's global generator.
+
+    width: multiplier of the channel counts of a network of NETWORKS, rounded as that network rounds.
 
     name: a key of NETWORKS, or `package.module:function`, a function without arguments that returns an nn.Module.
     Raises PruningError, one line, for a name that leads nowhere or a function that returns something else.
     """
     if name in NETWORKS:
-        return NETWORKS[name](channels, classes)
-    module_name, colon, attribute = name.partition(":")
-    if not colon:
+        return NETWORKS[name](channels, classes, width=width)
+    if ":" not in name:
         known = ", ".join(sorted(NETWORKS))
         raise PruningError(f"network {name!r} is unknown: give one of {known}, or package.module:function")
-    try:
-        function = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise PruningError(f"network {name!r} cannot be imported: {_line(error)}") from error
+    if width != 1:
+        known = ", ".join(sorted(NETWORKS))
+        raise PruningError(f"width {width:g} is for {known}; your own network {name!r} has the width that it has")
+    function = named("network", name)
     try:
         network = function()
     except Exception as error:
-        raise PruningError(f"network {name!r} could not be built: {_line(error)}") from error
+        raise PruningError(f"network {name!r} could not be built: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise PruningError(f"network {name!r} gave a {type(network).__name__}, not a torch.nn.Module")
     return network
+
+
+def named(option: str, name: str) -> Any:
+    """What `package.module:attribute` names. Raises PruningError, one line, which begins with the option."""
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise PruningError(f"{option} {name!r} must be package.module:function")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a module of the user's own may raise anything
+        raise PruningError(f"{option} {name!r} cannot be imported: {first_line(error)}") from error
 
 
 def load_weights(network: nn.Module, path: str) -> None:
@@ -91,26 +104,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
     except (OSError, ValueError, TypeError, zipfile.BadZipFile, SafetensorError) as error:
-        raise PruningError(f"weights {path}: not readable as {path.suffix}: {_line(error)}") from error
+        raise PruningError(f"weights {path}: not readable as {path.suffix}: {first_line(error)}") from error
     raise PruningError(f"weights {path}: must be a .safetensors or .npz file")
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of what an exception says."""
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def check_outputs(network: nn.Module, example: torch.Tensor, name: str, dataset: str, classes: int) -> None:
-    """PruningError, one line, unless `network` gives logits (1, classes) for `example` (1, c, h, w).
-
-    name, dataset: of the network and of the images, as the message calls them.
-    """
-    try:
-        with torch.no_grad():
-            output = network(example)
-    except Exception as error:
-        line = (str(error) or type(error).__name__).splitlines()[0]
-        raise PruningError(f"network {name!r} does not run on an image of {dataset!r}: {line}") from error
-    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (1, classes):
-        raise PruningError(f"network {name!r} gives {shape} for one image, {dataset!r} needs (1, {classes})")

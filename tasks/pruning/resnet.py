@@ -61,16 +61,25 @@ class Bottleneck(nn.Module):
         return functional.relu(self.bn3(self.conv3(out)) + self.shortcut(x))
 
 
-class Small(nn.Module):
-    """Ten convolutions in four blocks for small images; 42,938 parameters, 1.1 M MACs on 8x8 grey ones."""
+def _first(width: float) -> int:
+    """16 channels of the first stage times `width`, even, so that the margins of option A come out whole."""
+    return max(1, round(8 * width)) * 2
 
-    def __init__(self, channels: int, classes: int) -> None:
+
+class Small(nn.Module):
+    """Ten convolutions in four blocks for small images; 42,938 parameters, 1.1 M MACs on 8x8 grey ones.
+
+    width: multiplier of all channel counts, as in the networks below.
+    """
+
+    def __init__(self, channels: int, classes: int, width: float = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(Block(16, 16, 1, False), Block(16, 16, 1, False))
-        self.layer2 = nn.Sequential(Block(16, 32, 2, False), Block(32, 32, 1, False))
-        self.linear = nn.Linear(32, classes)
+        c = _first(width)
+        self.conv1 = nn.Conv2d(channels, c, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(c)
+        self.layer1 = nn.Sequential(Block(c, c, 1, False), Block(c, c, 1, False))
+        self.layer2 = nn.Sequential(Block(c, 2 * c, 2, False), Block(2 * c, 2 * c, 1, False))
+        self.linear = nn.Linear(2 * c, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         out = functional.relu(self.bn1(self.conv1(x)))
@@ -81,14 +90,15 @@ class Small(nn.Module):
 class ResNet(nn.Module):
     """The CIFAR ResNet of depth 6 n + 2: 3 stages of n = `blocks` blocks with 16, 32 and 64 channels, option A."""
 
-    def __init__(self, channels: int, classes: int, blocks: int) -> None:
+    def __init__(self, channels: int, classes: int, blocks: int, width: float = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(*(Block(16, 16, 1, True) for _ in range(blocks)))
-        self.layer2 = nn.Sequential(Block(16, 32, 2, True), *(Block(32, 32, 1, True) for _ in range(blocks - 1)))
-        self.layer3 = nn.Sequential(Block(32, 64, 2, True), *(Block(64, 64, 1, True) for _ in range(blocks - 1)))
-        self.linear = nn.Linear(64, classes)
+        c, d, e = (_first(width) * scale for scale in (1, 2, 4))
+        self.conv1 = nn.Conv2d(channels, c, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(c)
+        self.layer1 = nn.Sequential(*(Block(c, c, 1, True) for _ in range(blocks)))
+        self.layer2 = nn.Sequential(Block(c, d, 2, True), *(Block(d, d, 1, True) for _ in range(blocks - 1)))
+        self.layer3 = nn.Sequential(Block(d, e, 2, True), *(Block(e, e, 1, True) for _ in range(blocks - 1)))
+        self.linear = nn.Linear(e, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         out = functional.relu(self.bn1(self.conv1(x)))
@@ -102,14 +112,15 @@ class BottleneckResNet(nn.Module):
     Differs from arXiv 1603.05027: the norms follow the convolutions, as in the first paper.
     """
 
-    def __init__(self, channels: int, classes: int, blocks: int) -> None:
+    def __init__(self, channels: int, classes: int, blocks: int, width: float = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(Bottleneck(16, 16, 1), *(Bottleneck(64, 16, 1) for _ in range(blocks - 1)))
-        self.layer2 = nn.Sequential(Bottleneck(64, 32, 2), *(Bottleneck(128, 32, 1) for _ in range(blocks - 1)))
-        self.layer3 = nn.Sequential(Bottleneck(128, 64, 2), *(Bottleneck(256, 64, 1) for _ in range(blocks - 1)))
-        self.linear = nn.Linear(256, classes)
+        c, d, e = (_first(width) * scale for scale in (1, 2, 4))
+        self.conv1 = nn.Conv2d(channels, c, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(c)
+        self.layer1 = nn.Sequential(Bottleneck(c, c, 1), *(Bottleneck(4 * c, c, 1) for _ in range(blocks - 1)))
+        self.layer2 = nn.Sequential(Bottleneck(4 * c, d, 2), *(Bottleneck(4 * d, d, 1) for _ in range(blocks - 1)))
+        self.layer3 = nn.Sequential(Bottleneck(4 * d, e, 2), *(Bottleneck(4 * e, e, 1) for _ in range(blocks - 1)))
+        self.linear = nn.Linear(4 * e, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         out = functional.relu(self.bn1(self.conv1(x)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from automl_ext.tasks.pruning import program
 from automl_ext.tasks.pruning.env import PruningEnv
 from automl_ext.tasks.pruning.network import build
 
@@ -24,6 +25,20 @@ def network(name, channels):
                 torch.nn.init.uniform_(module.weight, 0.5, 1.5)
                 torch.nn.init.normal_(module.bias, 0, 0.1)
     return made.eval()
+
+
+LACKING = program.lacking
+
+
+@pytest.fixture(autouse=True)
+def _without_onnx(monkeypatch):
+    """ONNX takes seconds an export; only those that ask for it get it."""
+    monkeypatch.setattr(program, "lacking", lambda: ["onnx (of this test)"])
+
+
+@pytest.fixture
+def with_onnx(monkeypatch):
+    monkeypatch.setattr(program, "lacking", LACKING)
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,9 @@ def test_padded_shortcuts_keep_the_residual_stream_whole(resnet20):
     plan = inspect(*resnet20)
     assert [group.name for group in plan.groups] == [f"layer{s}.{b}.conv1" for s in (1, 2, 3) for b in (0, 1, 2)]
     assert [group.channels for group in plan.groups] == [16] * 3 + [32] * 3 + [64] * 3
-    assert set(plan.skipped) == {"conv1", "linear"}
+    stream = [f"layer{s}.{b}.conv2" for s in (1, 2, 3) for b in (0, 1, 2)]
+    assert list(plan.skipped) == ["conv1", *stream, "linear"]
+    assert all(plan.skipped[name] == f"coupled with conv1: {plan.skipped['conv1']}" for name in stream)
 
 
 def test_grouped_layers_and_outputs_are_left_alone_with_a_reason(case):

@@ -217,11 +217,12 @@ def test_options_are_annotated_so_that_configs_can_be_checked():
 
 
 @pytest.mark.slow
-def test_the_picture_is_a_self_contained_svg(env, tmp_path):
+def test_the_pictures_are_self_contained_svgs(env, tmp_path):
     env.illustrate(env.references["uniform"], tmp_path)
-    (file,) = tmp_path.iterdir()
-    text = file.read_text()
-    assert file.name == "channels.svg" and "<svg" in text and "layer1.0.conv1" not in text.split("<svg")[0]
+    assert {file.name for file in tmp_path.iterdir()} == {"channels.svg", "couplings.svg"}
+    for file in tmp_path.iterdir():
+        text = file.read_text()
+        assert "<svg" in text and "<!-- layer1.0.conv1 -->" in text and "<image" not in text
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from automl_ext.tasks.pruning.export import write
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.mobilenet import MobileNetV1, MobileNetV2
-from automl_ext.tasks.pruning.network import NETWORKS, build
+from automl_ext.tasks.pruning.network import NETWORKS, PruningError, build
 from automl_ext.tasks.pruning.prepared import make, tensors
 from automl_ext.tasks.pruning.prune import mask, remaining, remove
 from automl_ext.tasks.pruning.resnet import BottleneckResNet, ResNet
@@ -114,6 +114,27 @@ def test_sizes_are_the_published_ones(name, parameters):
     assert sum(parameter.numel() for parameter in build(name, 3, 10).parameters()) == parameters
 
 
+@pytest.mark.parametrize(
+    ("name", "first"),  # channels of the first convolution at widths 0.1, 0.3 and 1.5
+    [(name, (8, 8, 48)) for name in ("mobilenet-v1", "mobilenet-v2")]
+    + [(name, (2, 4, 24)) for name in ("resnet20", "resnet29-bottleneck", "resnet56", "small")]
+    + [("vgg16-bn", (6, 19, 96))],
+)
+def test_every_network_by_name_has_a_width(name, first):
+    sizes = [sum(parameter.numel() for parameter in build(name, 1, 10, width).parameters()) for width in (0.1, 0.3)]
+    assert sizes[0] < sizes[1] < sum(parameter.numel() for parameter in build(name, 1, 10).parameters())
+    for width, wanted in zip((0.1, 0.3, 1.5), first, strict=True):
+        made = build(name, 1, 10, width).eval()
+        assert len(next(made.parameters())) == wanted
+    with torch.no_grad():
+        assert build(name, 1, 10, 0.3).eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_a_network_of_ones_own_has_no_width():
+    with pytest.raises(PruningError, match=r"width 0\.5 is for mobilenet-v1, .*; your own network 'm:f' has"):
+        build("m:f", 1, 10, 0.5)
+
+
 def test_the_names_of_stored_weights_stay():
     names = set(build("resnet20", 3, 10).state_dict())
     assert {"conv1.weight", "bn1.running_var", "layer3.2.conv2.weight", "layer2.0.bn1.bias", "linear.bias"} <= names
@@ -132,10 +153,17 @@ def test_what_is_coupled_and_what_is_not_pruned():
     plan = inspect(MADE["bottleneck"]().eval(), example)
     assert plan.group("layer2.0.conv3").writers == ("layer2.0.conv3", "layer2.0.shortcut.0")
     plan = inspect(MADE["resnet"]().eval(), example)
-    assert set(plan.skipped) == {"conv1", "linear"} and len(plan.groups) == 6
+    assert set(plan.skipped) == {"conv1", "linear", *(f"layer{s}.{b}.conv2" for s in (1, 2, 3) for b in (0, 1))}
+    assert len(plan.groups) == 6
     plan = inspect(DenseNet().eval(), example)
     assert [group.name for group in plan.groups] == ["conv", "layers.0", "layers.1", "layers.2", "between.2", "last.2"]
     assert plan.group("conv").readers == ("layers.0", "layers.1", "layers.2", "between.2")
+
+
+def test_every_layer_is_pruned_or_left_alone_with_a_reason(case):
+    pruned = {writer for group in case.plan.groups for writer in group.writers}
+    names = {layer.name for layer in case.plan.layers}
+    assert not pruned & case.plan.skipped.keys() and pruned | case.plan.skipped.keys() == names
 
 
 def test_masked_and_removed_agree_and_no_layer_ends_with_nothing(case):
