@@ -14,7 +14,6 @@ arXiv 1802.03494. Differs from the paper (space.py lists what differs in the spa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
@@ -22,18 +21,20 @@ import numpy as np
 import torch
 from automl_ext.tasks.pruning import prepared as shared_state
 from automl_ext.tasks.pruning.criteria import check_criterion
+from automl_ext.tasks.pruning.dense import check_outputs, check_positive, fresh, rewarded_accuracy
 from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, slim
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, inspect
 from automl_ext.tasks.pruning.images import rewarded_data
 from automl_ext.tasks.pruning.macs import total_macs
-from automl_ext.tasks.pruning.network import PruningError, build, load_weights
+from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.params import with_params
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
 from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
 from automl_ext.tasks.pruning.reference import references
 from automl_ext.tasks.pruning.space import Observer, keep_space, options
 from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
+from automl_ext.tasks.pruning.tuning import Schedule, tune, tuning
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import load_file, save_file
@@ -44,7 +45,7 @@ from automl_ext.env import Job, Report, SearchEnv
 from automl_ext.objective import Metrics
 from automl_ext.searcher import Variation
 from automl_ext.space import Candidate, Walk
-from automl_ext.training import Recipe, accuracy, lent_seed, resolve_device, train
+from automl_ext.training import Recipe, accuracy, resolve_device, train
 
 __all__ = ["PruningEnv"]
 
@@ -65,7 +66,8 @@ class PruningEnv(SearchEnv):
     importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
     calibration_images: see reconstruct.py; points are per map and image. recalibrate: batch-norm statistics anew.
     reward_images: how many validation images an evaluation uses. mean, std: for the inputs, if not the train part's.
-    tune_rate, flip, shift: fine-tuning, for `budget` epochs. latency_batch: images a pass in `latency_ms`.
+    tune_rate, tune_batch, tune_decay, tune_schedule, flip, shift: fine-tuning, for `budget` epochs, see tuning.py.
+    latency_batch: images a pass in `latency_ms`.
     Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
     """
 
@@ -101,14 +103,17 @@ class PruningEnv(SearchEnv):
         epochs: Annotated[int, Field(ge=1, le=10_000)] = 20,
         rate: Annotated[float, Field(gt=0, le=10)] = 0.1,
         tune_rate: Annotated[float, Field(gt=0, le=10)] = 0.02,
+        tune_batch: Annotated[int, Field(ge=1, le=1_000_000)] = 64,
+        tune_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4,
+        tune_schedule: Schedule = "one-cycle",
         flip: bool = False,
         shift: Annotated[int, Field(ge=0, le=64)] = 0,
         latency_batch: Annotated[int, Field(ge=1, le=4096)] = 1,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         seed: int = 0,
     ) -> None:
-        _positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
-                  rate=rate, tune_rate=tune_rate, latency_batch=latency_batch)  # fmt: skip
+        check_positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
+                       rate=rate, tune_rate=tune_rate, tune_batch=tune_batch, latency_batch=latency_batch)  # fmt: skip
         self.demand = demand(protocol, objectives, macs_kept, params_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
@@ -118,7 +123,7 @@ class PruningEnv(SearchEnv):
         self.recovery = Recovery(reconstruction, refit, ridge, recalibrate)
         self.device = resolve_device(device)
         self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
-        self.tuning = Recipe(rate=tune_rate, batch=64, flip=flip, shift=shift)
+        self.tuning = tuning(tune_rate, tune_batch, tune_decay, tune_schedule, flip, shift)
         self.data = rewarded_data(dataset, root, seed, mean, std, reward_images)
         self._lay_out(round_to, low, high, protect)
         self.objectives = self.demand.objectives
@@ -209,7 +214,7 @@ class PruningEnv(SearchEnv):
         """What of the dense network can be pruned, the space of policies, and the references among them."""
         dense, cost = self._dense(), self.demand.count
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
-        _check_outputs(dense, example, self.network, self.dataset, self.data.classes)
+        check_outputs(dense, example, self.network, self.dataset, self.data.classes)
         self.plan = inspect(dense, example)
         check_criterion(self.importance, dense, example, self.plan)
         if self.demand.on_params:
@@ -225,11 +230,7 @@ class PruningEnv(SearchEnv):
 
     def _dense(self) -> nn.Module:
         """A fresh dense network, with the stored weights where there are any."""
-        with lent_seed(self.seed):
-            network = build(self.network, self.data.train.image.shape[1], self.data.classes)
-        if self.weights is not None:
-            load_weights(network, self.weights)
-        return network.eval()
+        return fresh(self.network, self.weights, self.data, self.seed)
 
     def _prepared(self, job: Job) -> Prepared:
         """What `prepare` left, read once a process."""
@@ -241,9 +242,7 @@ class PruningEnv(SearchEnv):
         return self._state[1]
 
     def _tune(self, network: nn.Module, job: Job, report: Report) -> None:
-        recipe = replace(self.tuning, epochs=max(1, round(job.budget or 0)))
-        train(network, self.data.train, self.data, recipe, seed=job.seed, device=self.device, report=report)
-        network.eval()
+        tune(network, self.data, self.tuning, job, self.device, report)
 
     def _finished(self, prepared: Prepared, counts: dict[str, int], job: Job, report: Report) -> nn.Module:
         """The network as its trial left it, or pruned and tuned anew where there is no such folder."""
@@ -256,11 +255,8 @@ class PruningEnv(SearchEnv):
         return network
 
     def _accuracy(self, network: nn.Module) -> float:
-        """On the reward images, in [0, 1]. Channels-last is faster, and only used here."""
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        right = accuracy(network, self.data.val, self.data, self.device, batch=100)
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        return right
+        """On the reward images, in [0, 1]."""
+        return rewarded_accuracy(network, self.data, self.device)
 
     def _sizes(self, prepared: Prepared, counts: Mapping[str, int], network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
@@ -270,21 +266,3 @@ class PruningEnv(SearchEnv):
 
 def _counts(candidate: Candidate) -> dict[str, Any]:
     return dict(candidate)
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise PruningError(f"{name} must be above 0, not {value}")
-
-
-def _check_outputs(network: nn.Module, example: torch.Tensor, name: str, dataset: str, classes: int) -> None:
-    try:
-        with torch.no_grad():
-            output = network(example)
-    except Exception as error:
-        line = (str(error) or type(error).__name__).splitlines()[0]
-        raise PruningError(f"network {name!r} does not run on an image of {dataset!r}: {line}") from error
-    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (1, classes):
-        raise PruningError(f"network {name!r} gives {shape} for one image, {dataset!r} needs (1, {classes})")

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["draw"]
+__all__ = ["bars", "draw"]
 
 
 def draw(plan: Plan, counts: Mapping[str, int], file: Path) -> None:
@@ -24,19 +24,20 @@ def draw(plan: Plan, counts: Mapping[str, int], file: Path) -> None:
     names = [group.name + (f" (+{len(group.writers) - 1})" if len(group.writers) > 1 else "") for group in plan.groups]
     dense = [group.channels for group in plan.groups]
     kept = [counts[group.name] for group in plan.groups]
-    _bars(upper, names, dense, kept, "channels")
+    bars(upper, names, dense, kept, "channels")
     for place, (all_, left) in enumerate(zip(dense, kept, strict=True)):
         upper.text(all_, place, f" {left} of {all_}", va="center", fontsize=8)
     before = [layer_macs(layer, {}) / 1e6 for layer in plan.layers]
     after = [layer_macs(layer, counts) / 1e6 for layer in plan.layers]
-    _bars(lower, [layer.name for layer in plan.layers], before, after, "million MACs an image")
+    bars(lower, [layer.name for layer in plan.layers], before, after, "million MACs an image")
     handles, labels = upper.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8, frameon=False)
     with rc_context({"svg.hashsalt": "channels"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
 
 
-def _bars(axes: Axes, names: list[str], dense: Sequence[float], kept: Sequence[float], unit: str) -> None:
+def bars(axes: Axes, names: list[str], dense: Sequence[float], kept: Sequence[float], unit: str) -> None:
+    """What is kept beside all, a bar a name."""
     axes.barh(names, dense, color="#d5dbe3", label="dense")
     axes.barh(names, kept, color="#2f6f9f", label="kept")
     axes.invert_yaxis()
