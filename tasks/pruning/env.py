@@ -14,7 +14,6 @@ arXiv 1802.03494. Differs from the paper (space.py lists what differs in the spa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
@@ -22,13 +21,14 @@ import numpy as np
 import torch
 from automl_ext.tasks.pruning import prepared as shared_state
 from automl_ext.tasks.pruning.criteria import check_criterion
+from automl_ext.tasks.pruning.dense import check_positive, fresh, rewarded_accuracy
 from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, slim
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, inspect
 from automl_ext.tasks.pruning.images import rewarded_data
-from automl_ext.tasks.pruning.inputs import check_fit, check_inputs, fed
+from automl_ext.tasks.pruning.inputs import check_fit, check_inputs
 from automl_ext.tasks.pruning.macs import total_macs
-from automl_ext.tasks.pruning.network import PruningError, build, load_weights
+from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.params import with_params
 from automl_ext.tasks.pruning.prepared import Prepared
 from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
@@ -37,6 +37,7 @@ from automl_ext.tasks.pruning.sieve import Sieve, cheap_images, cheaply_slim, ch
 from automl_ext.tasks.pruning.space import Observer, keep_space, options
 from automl_ext.tasks.pruning.stored import WEIGHTS, store, to_go_on_from
 from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
+from automl_ext.tasks.pruning.tuning import Schedule, tune, tuning
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import load_file
@@ -47,7 +48,7 @@ from automl_ext.env import Job, Report, SearchEnv
 from automl_ext.objective import Metrics
 from automl_ext.searcher import Variation
 from automl_ext.space import Candidate, Walk
-from automl_ext.training import Recipe, accuracy, lent_seed, resolve_device, train
+from automl_ext.training import Recipe, accuracy, resolve_device, train
 
 __all__ = ["PruningEnv"]
 
@@ -68,7 +69,8 @@ class PruningEnv(SearchEnv):
     calibration_images: see reconstruct.py; points are per map and image. recalibrate: batch-norm statistics anew.
     sieve: a cheap accuracy first, for `stopping:` to judge, see sieve.py.
     reward_images: how many validation images an evaluation uses. mean, std: for the inputs, if not the train part's.
-    tune_rate, flip, shift: fine-tuning, for `budget` epochs. latency_batch: images a pass in `latency_ms`.
+    tune_rate, tune_batch, tune_decay, tune_schedule, flip, shift: fine-tuning, for `budget` epochs, see tuning.py.
+    latency_batch: images a pass in `latency_ms`.
     Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
     """
 
@@ -107,14 +109,18 @@ class PruningEnv(SearchEnv):
         epochs: Annotated[int, Field(ge=1, le=10_000)] = 20,
         rate: Annotated[float, Field(gt=0, le=10)] = 0.1,
         tune_rate: Annotated[float, Field(gt=0, le=10)] = 0.02,
+        tune_batch: Annotated[int, Field(ge=1, le=1_000_000)] = 64,
+        tune_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4,
+        tune_schedule: Schedule = "one-cycle",
         flip: bool = False,
         shift: Annotated[int, Field(ge=0, le=64)] = 0,
         latency_batch: Annotated[int, Field(ge=1, le=4096)] = 1,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         seed: int = 0,
     ) -> None:
-        _positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
-                  rate=rate, tune_rate=tune_rate, latency_batch=latency_batch, width=width)  # fmt: skip
+        check_positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
+                       rate=rate, tune_rate=tune_rate, tune_batch=tune_batch, latency_batch=latency_batch,
+                       width=width)  # fmt: skip
         self.demand = demand(protocol, objectives, macs_kept, params_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
@@ -125,7 +131,7 @@ class PruningEnv(SearchEnv):
         check_sieve(sieve, self.recovery)
         self.device = resolve_device(device)
         self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
-        self.tuning = Recipe(rate=tune_rate, batch=64, flip=flip, shift=shift)
+        self.tuning = tuning(tune_rate, tune_batch, tune_decay, tune_schedule, flip, shift)
         self.data = rewarded_data(dataset, root, seed, mean, std, reward_images)
         self._lay_out(round_to, low, high, protect)
         self.objectives = self.demand.objectives
@@ -250,11 +256,7 @@ class PruningEnv(SearchEnv):
 
     def _dense(self) -> nn.Module:
         """A fresh dense network, with the stored weights where there are any."""
-        with lent_seed(self.seed):
-            network = build(self.network, self.data.train.image.shape[1], self.data.classes, self.width)
-        if self.weights is not None:
-            load_weights(network, self.weights)
-        return fed(network, self.inputs).eval()
+        return fresh(self.network, self.weights, self.data, self.seed, self.width, self.inputs)
 
     def _prepared(self, job: Job) -> Prepared:
         """What `prepare` left, read once a process."""
@@ -267,10 +269,7 @@ class PruningEnv(SearchEnv):
 
     def _tune(self, network: nn.Module, job: Job, report: Report, done: int = 0) -> int:
         """Fine-tune to `job.budget` epochs, of which `done` are behind the network. How many are behind it then."""
-        recipe, split = replace(self.tuning, epochs=max(1, round(job.budget or 0))), self.data.train
-        left = train(network, split, self.data, recipe, seed=job.seed, device=self.device, report=report, start=done)
-        network.eval()
-        return left.epochs
+        return tune(network, self.data, self.tuning, job, self.device, report, done)
 
     def _whole(
         self,
@@ -301,11 +300,8 @@ class PruningEnv(SearchEnv):
         return network
 
     def _accuracy(self, network: nn.Module, images: Split | None = None) -> float:
-        """On `images`, or the reward images, in [0, 1]. Channels-last is faster."""
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        right = accuracy(network, images or self.data.val, self.data, self.device, batch=100)
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        return right
+        """On `images`, or the reward images, in [0, 1]."""
+        return rewarded_accuracy(network, self.data, self.device, images)
 
     def _sizes(self, prepared: Prepared, counts: Mapping[str, int], network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
@@ -315,9 +311,3 @@ class PruningEnv(SearchEnv):
 
 def _counts(candidate: Candidate) -> dict[str, Any]:
     return dict(candidate)
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise PruningError(f"{name} must be above 0, not {value}")
