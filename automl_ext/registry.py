@@ -51,6 +51,11 @@ ENVIRONMENTS: Mapping[str, Entry] = {
         "how many channels each layer of a network keeps",
         "AMC, He et al. 2018, arXiv 1802.03494",
     ),
+    "automl_ext/WeightPruning-v0": Entry(
+        "automl_ext.tasks.pruning.weight_env:WeightPruningEnv",
+        "which share of its weights each layer of a network keeps",
+        "AMC, He et al. 2018, arXiv 1802.03494",
+    ),
 }
 SEARCHERS: Mapping[str, Entry] = {
     "random": Entry("automl_ext.baselines.random:Random", "every decision uniformly among what is legal", several=True),

@@ -21,5 +21,9 @@ def _one_thread():
 
 
 def pytest_collection_modifyitems(items):
-    """Slow ones first, so that no process is left alone with one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Slow ones first, those that say their `seconds` before all, so that no process is left alone with one."""
+    items.sort(key=lambda item: -_seconds(item.get_closest_marker("slow")))
+
+
+def _seconds(slow):
+    return slow.kwargs.get("seconds", 1) if slow else 0

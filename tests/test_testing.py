@@ -565,7 +565,10 @@ def test_what_is_no_target_is_told():
         check_target(gymnasium.make("CartPole-v1").unwrapped)
 
 
-SMALL = {"automl_ext/Pruning-v0": {"epochs": 2, "calibration_images": 60}}
+SMALL = {
+    "automl_ext/Pruning-v0": {"epochs": 2, "calibration_images": 60},
+    "automl_ext/WeightPruning-v0": {"epochs": 1, "calibration_images": 60, "reward_images": 100},
+}
 NEED_FILES = {"automl_ext/Architecture-v0"}  # checked in tests/tasks, where there is a table
 
 

@@ -95,11 +95,11 @@ class Prior:
     def of(features: Floats, own: float = 1.0) -> Prior:
         """Centred where rows of `features` (n, d) have a mean squared distance of 1.
 
-        Choices and counts (whole numbers, up to 4 apart) keep their unit; other features count three times their range,
-        so that two numbers drawn at random are as far from each other as two options of a choice.
+        Choices and counts (whole numbers, up to 16 apart) keep their unit; other features count three times their
+        range, so that two numbers drawn at random are as far from each other as two options of a choice.
         """
         spread = np.ptp(features, axis=0)
-        number = (features != np.round(features)).any(axis=0) | (spread > 4)
+        number = (features != np.round(features)).any(axis=0) | (spread > 16)
         unit = np.where(number & (spread > 0), 3.0 / np.where(spread > 0, spread, 1.0), 1.0)
         total = 2.0 * float((features * unit).var(axis=0).sum())
         return Prior((-float(np.log(max(total, 1e-9))), 1.0), 2.0 * np.log(unit), number, own)
@@ -154,7 +154,8 @@ class GaussianProcess:
 def fit(x: Floats, y: Floats, prior: Prior, last: Hyper, steps: int) -> Hyper:
     """The hyperparameters of features x (n, d) and values y (n,), by L-BFGS of at most `steps` from the last ones.
 
-    Where these lead to much noise they may have gone astray: the prior's centre is tried, too; the better one is taken.
+    Where there are numbers and the fit explains much by noise, their weights may have gone astray (a number along which
+    values change within a small part of its range): the prior's centre is tried, too, and the better one is taken.
     """
     low, high = prior.common[0] - 6, prior.common[0] + 6
     bounds = [(low, high), tuple(np.log(NOISE)), *((centre - 4.0, centre + 4.0) for centre in prior.centre)]
@@ -165,7 +166,7 @@ def fit(x: Floats, y: Floats, prior: Prior, last: Hyper, steps: int) -> Hyper:
         )
         if found.fun < least and np.isfinite(found.x).all():
             best, least = last.at(found.x), found.fun
-        if best.noise < np.log(MUCH):
+        if not prior.number.any() or best.noise < np.log(MUCH):
             break
     return best
 

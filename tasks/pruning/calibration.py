@@ -26,6 +26,15 @@ class Dense:
     outputs: Mapping[str, Tensor]
     partners: Mapping[str, Tensor]
 
+    def first(self, count: int) -> Dense:
+        """The same of the first `count` images alone."""
+        share = min(count, len(self.images))
+
+        def cut(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value[: share * len(value) // len(self.images)] for name, value in tensors.items()}
+
+        return Dense(self.images[:share], cut(self.places), cut(self.outputs), cut(self.partners))
+
 
 @dataclass(frozen=True)
 class Grams:

@@ -14,7 +14,6 @@ arXiv 1802.03494. Differs from the paper (space.py lists what differs in the spa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
@@ -22,35 +21,37 @@ import numpy as np
 import torch
 from automl_ext.tasks.pruning import prepared as shared_state
 from automl_ext.tasks.pruning.criteria import check_criterion
+from automl_ext.tasks.pruning.dense import check_positive, fresh, rewarded_accuracy
 from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, slim
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, inspect
 from automl_ext.tasks.pruning.images import rewarded_data
-from automl_ext.tasks.pruning.inputs import check_fit, check_inputs, fed
+from automl_ext.tasks.pruning.inputs import check_fit, check_inputs
 from automl_ext.tasks.pruning.macs import total_macs
-from automl_ext.tasks.pruning.network import PruningError, build, load_weights
+from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.params import with_params
-from automl_ext.tasks.pruning.prepared import Prepared, tensors
+from automl_ext.tasks.pruning.prepared import Prepared
 from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
 from automl_ext.tasks.pruning.reach import Limits, check_reach
 from automl_ext.tasks.pruning.reference import references
+from automl_ext.tasks.pruning.sieve import Sieve, cheap_images, cheaply_slim, check_sieve, needs_grams, saying
 from automl_ext.tasks.pruning.space import Observer, keep_space
+from automl_ext.tasks.pruning.stored import WEIGHTS, store, to_go_on_from
 from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
+from automl_ext.tasks.pruning.tuning import Schedule, tune, tuning
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from automl_ext.data import normalise
+from automl_ext.data import Split, normalise
 from automl_ext.env import Job, Report, SearchEnv
 from automl_ext.objective import Metrics
 from automl_ext.searcher import Variation
 from automl_ext.space import Candidate, Walk
-from automl_ext.training import Recipe, accuracy, lent_seed, resolve_device, train
+from automl_ext.training import Recipe, accuracy, resolve_device, train
 
 __all__ = ["PruningEnv"]
-
-WEIGHTS = "weights.safetensors"
 
 
 @final
@@ -67,8 +68,10 @@ class PruningEnv(SearchEnv):
     high: kind of layer -> largest share of its channels that may go. protect: layers never pruned. See space.py.
     importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
     calibration_images: see reconstruct.py; points are per map and image. recalibrate: batch-norm statistics anew.
+    sieve: a cheap accuracy first, for `stopping:` to judge, see sieve.py.
     reward_images: how many validation images an evaluation uses. mean, std: for the inputs, if not the train part's.
-    tune_rate, flip, shift: fine-tuning, for `budget` epochs. latency_batch: images a pass in `latency_ms`.
+    tune_rate, tune_batch, tune_decay, tune_schedule, flip, shift: fine-tuning, for `budget` epochs, see tuning.py.
+    latency_batch: images a pass in `latency_ms`.
     Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
     """
 
@@ -100,30 +103,36 @@ class PruningEnv(SearchEnv):
         points: Annotated[int, Field(ge=1, le=10_000)] = 10,
         calibration_images: Annotated[int, Field(ge=1, le=1_000_000)] = 500,
         recalibrate: bool = False,
+        sieve: Sieve = "none",
         reward_images: Annotated[int, Field(ge=1, le=10_000_000)] = 1000,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         epochs: Annotated[int, Field(ge=1, le=10_000)] = 20,
         rate: Annotated[float, Field(gt=0, le=10)] = 0.1,
         tune_rate: Annotated[float, Field(gt=0, le=10)] = 0.02,
+        tune_batch: Annotated[int, Field(ge=1, le=1_000_000)] = 64,
+        tune_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4,
+        tune_schedule: Schedule = "one-cycle",
         flip: bool = False,
         shift: Annotated[int, Field(ge=0, le=64)] = 0,
         latency_batch: Annotated[int, Field(ge=1, le=4096)] = 1,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         seed: int = 0,
     ) -> None:
-        _positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
-                  rate=rate, tune_rate=tune_rate, latency_batch=latency_batch, width=width)  # fmt: skip
+        check_positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
+                       rate=rate, tune_rate=tune_rate, tune_batch=tune_batch, latency_batch=latency_batch,
+                       width=width)  # fmt: skip
         self.demand = demand(protocol, objectives, macs_kept, params_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
         self.network, self.weights, self.dataset, self.inputs = network, weights, dataset, inputs
         self.seed, self.importance, self.width = seed, importance, width
         self.points, self.calibration_images, self.latency_batch = points, calibration_images, latency_batch
-        self.recovery = Recovery(reconstruction, refit, ridge, recalibrate)
+        self.recovery, self.sieve = Recovery(reconstruction, refit, ridge, recalibrate), sieve
+        check_sieve(sieve, self.recovery)
         self.device = resolve_device(device)
         self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
-        self.tuning = Recipe(rate=tune_rate, batch=64, flip=flip, shift=shift)
+        self.tuning = tuning(tune_rate, tune_batch, tune_decay, tune_schedule, flip, shift)
         self.data = rewarded_data(dataset, root, seed, mean, std, reward_images)
         self._lay_out(round_to, low, high, protect)
         self.objectives = self.demand.objectives
@@ -159,7 +168,7 @@ class PruningEnv(SearchEnv):
         prepared = shared_state.make(
             network, self.plan, images, self.data.train.label[chosen],
             importance=self.importance, points=self.points, ridge=self.recovery.ridge, generator=generator,
-            with_grams=self.recovery.reconstruction == "gram",
+            with_grams=needs_grams(self.sieve, self.recovery),
         )  # fmt: skip
         facts = {"network": self.network, "macs": self.macs_dense, "accuracy": self._accuracy(network)}
         shared_state.save(prepared, folder, facts)
@@ -167,23 +176,37 @@ class PruningEnv(SearchEnv):
     def evaluate(self, job: Job, report: Report) -> Metrics:
         """Prune, reconstruct and measure; with a budget, fine-tune for so many epochs and measure again.
 
-        The counts may be any from 1 to all channels. Leaves the weights in `job.folder`.
+        The counts may be any from 1 to all channels. Leaves the weights in `job.folder`; a promoted trial goes on from
+        its parent's, see stored.py. With a `sieve` it reports the cheap accuracy as step 1 and the full one as step 2.
         """
         prepared, counts, laps = self._prepared(job), _counts(job.candidate), Laps()
-        network = slim(prepared, counts, self.recovery, laps)
-        metrics = {"accuracy": self._accuracy(network)}
+        earlier = to_go_on_from(job, counts, str(self.device))
+        sieved: dict[str, float] = {}
+        say = saying(report, self.demand, self.plan, counts, ahead=0 if self.sieve == "none" else 2)
+        if earlier is None and self.sieve != "none":
+            cheap = cheaply_slim(self.sieve, prepared, counts, self.recovery)
+            sieved = {"accuracy_sieve": self._accuracy(cheap, cheap_images(self.data.val))}
+            laps.end("sieve")
+            if say(-1, sieved["accuracy_sieve"]):
+                metrics = {"accuracy": sieved["accuracy_sieve"], **sieved}
+                return self._whole(metrics, prepared, counts, cheap, laps, stopped=True)
+        if earlier is None:
+            network = slim(prepared, counts, self.recovery, laps)
+            untuned = self._accuracy(network)
+            if self.sieve != "none":
+                say(0, untuned)
+        else:
+            network, untuned = restore(prepared, counts, earlier.state), earlier.untuned
+        metrics, epochs = {"accuracy": untuned, **sieved}, 0
         if job.budget:
             laps.end("measure")
-            metrics["accuracy_untuned"] = metrics["accuracy"]
-            self._tune(network, job, report)
+            metrics["accuracy_untuned"] = untuned
+            epochs = self._tune(network, job, say, earlier.epochs if earlier else 0)
             laps.end("tune")
             metrics["accuracy"] = self._accuracy(network)
         if job.folder is not None:
-            save_file(tensors(network), Path(job.folder) / WEIGHTS)
-        metrics |= self.demand.reward(self.plan, counts, metrics["accuracy"])
-        metrics |= self._sizes(prepared, counts, network)
-        laps.end("measure")
-        return {**metrics, **laps.seconds}
+            store(network, counts, epochs, untuned, Path(job.folder))
+        return self._whole(metrics, prepared, counts, network, laps)
 
     def test(self, job: Job, report: Report) -> Metrics:
         """`test_accuracy` of the weights that the parent left, or of new ones at the same budget; and the sizes."""
@@ -193,7 +216,7 @@ class PruningEnv(SearchEnv):
         return {"test_accuracy": right, **self._sizes(prepared, counts, network)}
 
     def export(self, job: Job, folder: Path) -> None:
-        """`model.py`, `model.safetensors` and `recipe.json`, which need torch and safetensors only."""
+        """Files that load without this package, see export.py."""
         from automl_ext.tasks.pruning.export import write
 
         prepared, counts = self._prepared(job), _counts(job.candidate)
@@ -236,11 +259,7 @@ class PruningEnv(SearchEnv):
 
     def _dense(self) -> nn.Module:
         """A fresh dense network, with the stored weights where there are any."""
-        with lent_seed(self.seed):
-            network = build(self.network, self.data.train.image.shape[1], self.data.classes, self.width)
-        if self.weights is not None:
-            load_weights(network, self.weights)
-        return fed(network, self.inputs).eval()
+        return fresh(self.network, self.weights, self.data, self.seed, self.width, self.inputs)
 
     def _prepared(self, job: Job) -> Prepared:
         """What `prepare` left, read once a process."""
@@ -251,10 +270,27 @@ class PruningEnv(SearchEnv):
             self._state = (job.shared, loaded)
         return self._state[1]
 
-    def _tune(self, network: nn.Module, job: Job, report: Report) -> None:
-        recipe = replace(self.tuning, epochs=max(1, round(job.budget or 0)))
-        train(network, self.data.train, self.data, recipe, seed=job.seed, device=self.device, report=report)
-        network.eval()
+    def _tune(self, network: nn.Module, job: Job, report: Report, done: int = 0) -> int:
+        """Fine-tune to `job.budget` epochs, of which `done` are behind the network. How many are behind it then."""
+        return tune(network, self.data, self.tuning, job, self.device, report, done)
+
+    def _whole(
+        self,
+        metrics: dict[str, float],
+        prepared: Prepared,
+        counts: dict[str, int],
+        network: nn.Module,
+        laps: Laps,
+        stopped: bool = False,
+    ) -> Metrics:
+        """`metrics`, which has the accuracy, with everything else; latency of a stopped trial only if it is wanted."""
+        metrics |= self.demand.reward(self.plan, counts, metrics["accuracy"])
+        if stopped and all(objective.name not in MEASURED for objective in self.objectives):
+            metrics |= size_metrics(prepared, counts, network) | self.demand.sizes(self.plan, counts)
+        else:
+            metrics |= self._sizes(prepared, counts, network)
+        laps.end("measure")
+        return {**metrics, **laps.seconds}
 
     def _finished(self, prepared: Prepared, counts: dict[str, int], job: Job, report: Report) -> nn.Module:
         """The network as its trial left it, or pruned and tuned anew where there is no such folder."""
@@ -266,12 +302,9 @@ class PruningEnv(SearchEnv):
             self._tune(network, job, report)
         return network
 
-    def _accuracy(self, network: nn.Module) -> float:
-        """On the reward images, in [0, 1]. Channels-last is faster, and only used here."""
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        right = accuracy(network, self.data.val, self.data, self.device, batch=100)
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        return right
+    def _accuracy(self, network: nn.Module, images: Split | None = None) -> float:
+        """On `images`, or the reward images, in [0, 1]."""
+        return rewarded_accuracy(network, self.data, self.device, images)
 
     def _sizes(self, prepared: Prepared, counts: Mapping[str, int], network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
@@ -281,9 +314,3 @@ class PruningEnv(SearchEnv):
 
 def _counts(candidate: Candidate) -> dict[str, Any]:
     return dict(candidate)
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise PruningError(f"{name} must be above 0, not {value}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from automl_ext.tasks.pruning.cut import cut
 from automl_ext.tasks.pruning.fold import fold_biases
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError
@@ -37,11 +38,18 @@ def slim(prepared: Prepared, counts: Mapping[str, int], recovery: Recovery, laps
     """
     laps = laps or Laps()
     keep = remaining(prepared.ranking, counts)
-    smaller = remove(prepared.network, prepared.example, keep)
+    smaller = _without(prepared, keep)
     laps.end("prune")
     _recover(smaller, prepared, keep, recovery)
     laps.end("reconstruct")
     return smaller
+
+
+def _without(prepared: Prepared, keep: Indices) -> nn.Module:
+    """A copy of the dense network with only the channels `keep`: by indexing where that will do."""
+    if prepared.members is None:
+        return remove(prepared.network, prepared.example, keep)
+    return cut(prepared.network, prepared.members, keep)
 
 
 def _recover(smaller: nn.Module, prepared: Prepared, keep: Indices, recovery: Recovery) -> None:
@@ -60,7 +68,7 @@ def _recover(smaller: nn.Module, prepared: Prepared, keep: Indices, recovery: Re
 
 def restore(prepared: Prepared, counts: Mapping[str, int], state: Mapping[str, Tensor]) -> nn.Module:
     """The smaller network of `counts` with the weights `state`, which may hold biases that the dense one lacks."""
-    smaller = remove(prepared.network, prepared.example, remaining(prepared.ranking, counts))
+    smaller = _without(prepared, remaining(prepared.ranking, counts))
     for name, module in smaller.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is None and f"{name}.bias" in state:
             put(module, module.weight.flatten(1), state[f"{name}.bias"])

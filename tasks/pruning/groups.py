@@ -18,7 +18,7 @@ from automl_ext.tasks.pruning.prune import Indices
 from automl_ext.tasks.pruning.soundness import sound
 from torch import Tensor, nn
 
-__all__ = ["Group", "Kind", "Layer", "Plan", "inspect"]
+__all__ = ["Group", "Kind", "Layer", "Plan", "counted_layers", "inspect"]
 
 Wires = tuple[tuple[int, ...], ...]
 Kind = Literal["conv", "linear"]
@@ -102,7 +102,7 @@ def inspect(network: nn.Module, example: Tensor) -> Plan:
     """
     twin = copy.deepcopy(network).eval()
     names = {module: name for name, module in twin.named_modules()}
-    layers = _layers(twin, example)
+    layers = counted_layers(twin, example)
     graph = trace(twin, example)
     coupled, skipped, writers = _couple(twin, graph, layers)
     pruned, objections = sound(network, example, {name: layers[name].outputs for name in coupled})
@@ -146,7 +146,7 @@ def _wire(name: str, layers: dict[str, Layer], members: Iterable[Entry], names: 
     return Group(name, channels, *ordered)
 
 
-def _layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
+def counted_layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
     """Counted layers in the order in which they run. PruningError where the network does not run or repeats one."""
     found: dict[str, Layer] = {}
     names = {module: name for name, module in network.named_modules()}

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["WIDTH", "draw"]
+__all__ = ["WIDTH", "bars", "draw"]
 
 WIDTH = 5.1
 """Inches, as wide as a report shows it: letters keep their size."""
@@ -30,13 +30,13 @@ def draw(plan: Plan, counts: Mapping[str, int], file: Path) -> None:
     coupled = (
         " (+n: with n more layers that are coupled)" if any(len(group.writers) > 1 for group in plan.groups) else ""
     )
-    _bars(upper, names, dense, kept, f"channels a group{coupled}")
+    bars(upper, names, dense, kept, f"channels a group{coupled}")
     for place, (all_, left) in enumerate(zip(dense, kept, strict=True)):
         upper.text(all_, place, f" {left} of {all_}", va="center", fontsize=8)
     before = [layer_macs(layer, {}) / 1e6 for layer in plan.layers]
     after = [layer_macs(layer, counts) / 1e6 for layer in plan.layers]
     unit = f"million MACs a layer and image; in all {_short(sum(after))} of {_short(sum(before))}"
-    _bars(lower, [layer.name for layer in plan.layers], before, after, unit)
+    bars(lower, [layer.name for layer in plan.layers], before, after, unit)
     for place, (whole, rest) in enumerate(zip(before, after, strict=True)):
         lower.text(whole, place, f" {_short(rest)} of {_short(whole)}", va="center", fontsize=8)
     handles, labels = upper.get_legend_handles_labels()
@@ -50,7 +50,8 @@ def _short(millions: float) -> str:
     return f"{millions:.3g}"
 
 
-def _bars(axes: Axes, names: list[str], dense: Sequence[float], kept: Sequence[float], unit: str) -> None:
+def bars(axes: Axes, names: list[str], dense: Sequence[float], kept: Sequence[float], unit: str) -> None:
+    """What is kept beside all, a bar a name."""
     axes.barh(names, dense, color="#d5dbe3", label="dense")
     axes.barh(names, kept, color="#2f6f9f", label="kept")
     axes.margins(x=0.3)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from automl_ext.tasks.pruning.calibration import Dense, Grams, calibrate
 from automl_ext.tasks.pruning.criteria import CRITERIA, rank_by_criterion
+from automl_ext.tasks.pruning.cut import Member, members
 from automl_ext.tasks.pruning.flow import Flow, read
 from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.importance import rank_by_magnitude, rank_by_reconstruction
@@ -24,7 +25,10 @@ NETWORK, CALIBRATION, FACTS = "network.safetensors", "calibration.safetensors", 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Nothing in here is changed by an evaluation. example: one image (1, c, h, w) of zeros, normalised."""
+    """Nothing in here is changed by an evaluation. example: one image (1, c, h, w) of zeros, normalised.
+
+    members: what cut.py needs, None where torch-pruning has to remove channels.
+    """
 
     network: nn.Module
     example: Tensor
@@ -33,6 +37,7 @@ class Prepared:
     ranking: Mapping[str, list[int]]
     dense: Dense
     grams: Mapping[str, Grams]
+    members: Mapping[str, tuple[Member, ...]] | None
 
 
 def make(
@@ -62,7 +67,8 @@ def make(
         ranking = rank_by_magnitude(network, example, plan)
     if importance == "reconstruction":
         ranking = rank_by_reconstruction(plan, grams, ranking, ridge)
-    return Prepared(network, example, plan, flow, ranking, dense, grams if with_grams else {})
+    parts = members(network, example, ranking)
+    return Prepared(network, example, plan, flow, ranking, dense, grams if with_grams else {}, parts)
 
 
 def save(prepared: Prepared, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -95,7 +101,9 @@ def load(folder: Path, network: nn.Module, plan: Plan, device: torch.device) -> 
         if layer.name in parts["gram"]
     }
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    return Prepared(network, torch.zeros_like(images[:1]), plan, read(network), facts["ranking"], dense, grams)
+    ranking, example = facts["ranking"], torch.zeros_like(images[:1])
+    found = members(network, example, ranking)
+    return Prepared(network, example, plan, read(network), ranking, dense, grams, found)
 
 
 def tensors(network: nn.Module) -> dict[str, Tensor]:

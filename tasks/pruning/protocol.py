@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.macs import Cost, total_macs
@@ -20,7 +20,7 @@ from automl_ext.tasks.pruning.params import total_params
 
 from automl_ext.objective import Objective
 
-__all__ = ["GOALS", "Demand", "Goal", "Protocol", "Traded", "demand"]
+__all__ = ["GOALS", "Demand", "Goal", "Protocol", "Traded", "demand", "objectives_of"]
 
 Protocol = Literal["resource", "accuracy-macs", "accuracy-params"]
 Goal = Literal["max", "min"]
@@ -92,7 +92,7 @@ def demand(
         return Demand((Objective("reward"),), option, 1.0, True)
     if macs_kept is not None and params_kept is not None:
         raise PruningError("macs_kept and params_kept: give one of them, not both")
-    wanted = _objectives(objectives)
+    wanted = objectives_of(objectives, GOALS)
     option = "macs_kept" if params_kept is None else "params_kept"
     share = macs_kept if params_kept is None else params_kept
     if share is None:
@@ -102,13 +102,14 @@ def demand(
     return Demand(wanted, option, share, False)
 
 
-def _objectives(wanted: Mapping[Traded, Goal] | None) -> tuple[Objective, ...]:
-    legal = ", ".join(f"{name}: {goal}" for name, goal in GOALS.items())
+def objectives_of(wanted: Mapping[Any, Goal] | None, goals: Mapping[str, Goal]) -> tuple[Objective, ...]:
+    """The objectives `wanted`, metric -> goal, of those that `goals` has; None: accuracy. PruningError for others."""
+    legal = ", ".join(f"{name}: {goal}" for name, goal in goals.items())
     if wanted is None:
         return (Objective("accuracy"),)
     if not wanted:
         raise PruningError(f"objectives is empty; legal: {legal}")
     for name, goal in wanted.items():
-        if GOALS.get(name) != goal:
+        if goals.get(name) != goal:
             raise PruningError(f"objectives: {name}: {goal} is not possible; legal: {legal}")
     return tuple(Objective(name, goal, measured=name in MEASURED) for name, goal in wanted.items())

@@ -16,13 +16,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from automl_ext.tasks.pruning.calibration import Dense, Grams, patches, sampled
-from automl_ext.tasks.pruning.flow import Flow, run
+from automl_ext.tasks.pruning.calibration import Dense, Grams
+from automl_ext.tasks.pruning.flow import Flow
 from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.prune import Indices
+from automl_ext.tasks.pruning.rows import parts_of, points_of, rows_of, weight_columns, weight_shaped
+from automl_ext.tasks.pruning.segments import Values, pass_by
 from torch import Tensor, fx, nn
 
 __all__ = ["fit", "reconstruct", "reconstruct_by_gram", "reestimate_norms", "solve"]
+
+
+ENOUGH = 0.01
+"""With a ridge of at least this, single precision solves as well as double does."""
 
 
 def solve(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
@@ -30,21 +36,39 @@ def solve(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
 
     gram: (f, f) of centred inputs; right: (f, o) products of centred inputs and what is missing from the outputs.
     """
-    gram, right = gram.double(), right.double()
+    if ridge < ENOUGH:
+        gram, right = gram.double(), right.double()
     power = ridge * gram.diagonal().mean() + torch.finfo(torch.float32).tiny
-    factor, failed = torch.linalg.cholesky_ex(gram + power * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
-    if int(failed):  # no ridge and dependent inputs: the least change that fits
-        change: Tensor = torch.linalg.pinv(gram, hermitian=True) @ right
-        return change
-    return torch.cholesky_solve(right, factor)
+    strong = gram.clone()
+    strong.diagonal().add_(power)
+    factor, failed = torch.linalg.cholesky_ex(strong)
+    if not int(failed):
+        return torch.cholesky_solve(right, factor)
+    if gram.dtype != torch.float64:
+        return solve(gram.double(), right.double(), ridge)
+    change: Tensor = torch.linalg.pinv(gram, hermitian=True) @ right  # no ridge, dependent inputs: least change
+    return change
 
 
 def fit(rows: Tensor, missing: Tensor, ridge: float) -> Tensor:
     """`solve` for centred inputs `rows` (m, f) and what is missing (m, o), by the smaller of both Gram matrices."""
     count, inputs = rows.shape
     if count >= inputs:
-        return solve(rows.T @ rows, rows.T @ missing, ridge)
-    return rows.double().T @ solve(rows @ rows.T, missing, ridge * count / inputs)
+        return solve(_gram(rows.T), rows.T @ missing, ridge)
+    solved = solve(_gram(rows), missing, ridge * count / inputs)
+    return rows.T.to(solved) @ solved
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """rows @ rows.T: (m, m), products of a pair computed once (but for pairs within a block)."""
+    count = len(rows)
+    size = max(128, -(-count // 6))
+    gram = rows.new_empty(count, count)
+    for first in range(0, count, size):
+        block = rows[first:] @ rows[first : first + size].T
+        gram[first:, first : first + size] = block
+        gram[first : first + size, first:] = block.T
+    return gram
 
 
 @dataclass
@@ -60,7 +84,7 @@ class _Sequence:
     refit: bool
     changed: bool = False
 
-    def __call__(self, name: str, module: nn.Module, inputs: Tensor, values: Mapping[fx.Node, Any]) -> None:
+    def __call__(self, name: str, module: nn.Module, inputs: fx.Node, values: Values) -> None:
         layer = self.plan.layer(name)
         cut = len(layer.kept_inputs(self.keep)) < layer.inputs
         if name not in self.dense.outputs or not (cut or (self.refit and self.changed)):
@@ -69,20 +93,21 @@ class _Sequence:
         self.changed = True
         outputs = layer.kept_outputs(self.keep)
         wanted = self.dense.outputs[name][:, outputs] + self._owed(name, outputs, values)
-        weight = module.weight.flatten(1)  # type: ignore[operator]
-        rows = patches(inputs, module, self.dense.places[name])
+        own: Any = module.weight
+        weight = weight_columns(own)
+        rows = rows_of(parts_of(values, inputs), module, self.dense.places[name])
         mean_in, mean_out = rows.mean(0), wanted.mean(0)
-        rows = rows - mean_in
-        missing = wanted - mean_out - rows @ weight.T
+        rows -= mean_in
+        missing = torch.addmm(wanted - mean_out, rows, weight.T, alpha=-1)
         fitted = weight + fit(rows, missing, self.ridge).T.to(weight)
-        put(module, fitted, mean_out - fitted @ mean_in)
+        put(module, weight_shaped(fitted, own), mean_out - fitted @ mean_in)
 
-    def _owed(self, name: str, outputs: list[int], values: Mapping[fx.Node, Any]) -> Tensor | float:
+    def _owed(self, name: str, outputs: list[int], values: Values) -> Tensor | float:
         """What the other side of the sum that the layer ends in has lost, in units of the layer's output: (m, o)."""
         end = self.flow.sums.get(name)
         if end is None:
             return 0.0
-        now = sampled(values[end.partner], self.dense.places[name])
+        now = points_of(parts_of(values, end.partner), self.dense.places[name])
         lost = self.dense.partners[name][:, outputs] - now
         if end.norm is None:
             return lost
@@ -100,7 +125,8 @@ def reconstruct(
     ridge: in shares of the mean input power. refit: solve the layers that keep all their inputs, too, once something
     before them has changed: those ahead of the cut ones, and the classifier. Solved layers have a bias afterwards.
     """
-    run(smaller, flow, dense.images, _Sequence(dict(smaller.named_modules()), flow, plan, keep, dense, ridge, refit))
+    solver = _Sequence(dict(smaller.named_modules()), flow, plan, keep, dense, ridge, refit)
+    pass_by(smaller, flow, dense.images, solver)
 
 
 def reconstruct_by_gram(

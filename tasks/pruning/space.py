@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from automl_ext.space import Decision, Integer, Space, Value, Walk
 
-__all__ = ["FEATURES", "Ledger", "Observer", "keep_space", "options"]
+__all__ = ["FEATURES", "KINDS", "Ledger", "Observer", "keep_space", "options"]
 
 FEATURES = ("t", "n", "c", "h", "w", "stride", "k", "macs", "reduced", "rest", "before")
 """AMC's state, in its order."""

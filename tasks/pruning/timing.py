@@ -17,7 +17,8 @@ from torch import Tensor, nn
 __all__ = ["MEASURED", "Laps", "latency"]
 
 MEASURED = (
-    "latency_ms", "latency_iqr_ms", "seconds_prune", "seconds_reconstruct", "seconds_tune", "seconds_measure",
+    "latency_ms", "latency_iqr_ms",
+    "seconds_sieve", "seconds_prune", "seconds_reconstruct", "seconds_tune", "seconds_measure",
 )  # fmt: skip
 """Names of the metrics that are made here."""
 

@@ -1,32 +1,54 @@
-"""AMC's question on a real network: ResNet-20 at half of its MACs, before fine-tuning, on test images.
+"""AMC's question on a real network: ResNet-20 at a share of its MACs, on test images, before and after fine-tuning.
 
-    python tests/benchmarks/pruning.py [--data ../shared/data] [--trials 100] [--seeds 3] [--workers 2]
+    python tests/benchmarks/pruning.py [--data ../shared/data] [--shares 0.5 0.3] [--trials 200] [--seeds 3]
+        [--workers 2] [--write tasks/pruning/README.md]
 
-Every searcher gets the same evaluations, reconstruction and reward images (1,000 validation images); the best by
-validation is measured once on the 5,000 test images, beside the references with the same reconstruction. A seed fixes
-the calibration and reward images and the search. Prints one row a seed while it works and a Markdown table at the end.
+Every searcher gets the same evaluations and reward images (1,000 validation images); the best by validation is measured
+once on the 5,000 test images, beside uniform counts and what torch-pruning's criteria prune in one shot. Rivals are
+recovered as the searched policies are (sequential reconstruction) and, as is usual for them, by estimating batch norms
+anew on the same 500 calibration images. A seed fixes calibration and reward images, search and fine-tuning.
+Fine-tuning: the best searched policy, uniform, the criterion that was best on the *test* images with either recovery,
+and the dense network, as many epochs each.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from automl_ext import Run, search
+import pruning_table
+from automl_ext.tasks.pruning import prepared as shared_state
+from automl_ext.tasks.pruning.env import PruningEnv
+from automl_ext.tasks.pruning.evaluate import Recovery, slim
+from automl_ext.tasks.pruning.prepared import Prepared
+from pruning_rivals import one_shot
+from torch import nn
+
+from automl_ext import Run, make, search
+from automl_ext.training import Recipe, accuracy, train
+from automl_ext.worker import one_thread
 
 SEARCHERS: dict[str, dict[str, Any]] = {
-    "random": {"name": "random"},
-    "local": {"name": "local"},
     "regularized-evolution": {"name": "regularized-evolution", "population": 20, "sample": 5},
     "ddpg": {"name": "ddpg", "warmup": 25},
+    "random": {"name": "random"},
+    "local": {"name": "local"},
 }
+SAME = Recovery("sequential", refit=True, ridge=0.1, recalibrate=False)
+OWN = Recovery("none", refit=False, ridge=0.1, recalibrate=True)
+RECOVERIES = {"reconstructed": SAME, "norms": OWN}
+Row = dict[str, Any]
+"""seed, share, policy, and what was measured: seconds, reconstructed, norms, tuned; accuracies in percent."""
 
 
-def environment(data: Path, seed: int, **options: Any) -> dict[str, Any]:
+def environment(data: Path, seed: int, share: float, **options: Any) -> dict[str, Any]:
     return {
         "id": "automl_ext/Pruning-v0",
         "network": "resnet20",
@@ -34,62 +56,118 @@ def environment(data: Path, seed: int, **options: Any) -> dict[str, Any]:
         "dataset": f"npz:{(data / 'cifar10-jpeg.npz').resolve()}",
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
-        "macs_kept": 0.5,
+        "macs_kept": share,
         "seed": seed,
         **options,
     }
 
 
-def measure(env: dict[str, Any], searcher: dict[str, Any], trials: int, seed: int, workers: int) -> dict[str, float]:
-    """Test accuracy in percent by name: "searched", and each reference."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(
-            env=env,
-            searcher=searcher,
-            trials=trials,
-            seed=seed,
-            parallel=2,
-            final=[{"top": 1}],
-            executor={"name": "process", "workers": workers},
-            out=folder,
-        )
-        search(run)
-        run.close()
-        found = {}
-        for trial in run.trials("test"):
-            name = "searched" if trial.note["role"] == "searched" else str(trial.note["name"])
-            if trial.metrics is not None:
-                found[name] = 100 * trial.metrics["test_accuracy"]
-        return found
+def searched(env: dict[str, Any], searcher: dict[str, Any], trials: int, workers: int, out: Path) -> Row:
+    """The best policy by validation, the seconds of the whole search, and the folder that prepare left."""
+    began = time.perf_counter()
+    run = Run.create(
+        env=env, searcher=searcher, trials=trials, seed=env["seed"], parallel=2, final=[{"top": 1}],
+        executor={"name": "process", "workers": workers}, out=out,
+    )  # fmt: skip
+    search(run)
+    best = run.best()
+    run.close()
+    return {
+        "policy": searcher["name"], "seed": env["seed"], "share": env["macs_kept"], "counts": dict(best.candidate),
+        "validation": 100 * best.metrics["accuracy"], "seconds": time.perf_counter() - began, "shared": str(run.shared),
+    }  # fmt: skip
+
+
+def compared(env: dict[str, Any], found: list[Row], epochs: int) -> list[Row]:
+    """Test accuracies of the searched policies `found` (one seed, one share) and of their rivals."""
+    one_thread()
+    target = make(env["id"], **{name: value for name, value in env.items() if name != "id"}).unwrapped
+    known = shared_state.load(Path(found[0]["shared"]), target._dense(), target.plan, target.device)
+    rows, networks = [], {}
+    for policy, ranking, counts in _policies(target, known, found, env["seed"]):
+        row: Row = {"policy": policy, "seed": env["seed"], "share": env["macs_kept"]}
+        row |= next(({"seconds": one["seconds"]} for one in found if one["policy"] == policy), {})
+        for name, recovery in RECOVERIES.items():
+            network = slim(replace(known, ranking=ranking), counts, recovery)
+            row[name] = _tested(target, network)
+            networks[policy, name] = network
+        rows.append(row)
+    for row in rows:
+        for name in RECOVERIES:
+            if (row["policy"], name) in _tuned(rows, found):
+                row[f"{name}_tuned"] = _tuned_accuracy(target, networks[row["policy"], name], epochs, env["seed"])
+    return rows
+
+
+def _policies(
+    target: PruningEnv, known: Prepared, found: list[Row], seed: int
+) -> Iterator[tuple[str, dict[str, list[int]], dict[str, int]]]:
+    for row in found:
+        yield row["policy"], dict(known.ranking), row["counts"]
+    for name in ("uniform", "dense"):
+        yield name, dict(known.ranking), dict(target.references[name])
+    labels = target.calibration_labels() if hasattr(target, "calibration_labels") else _labels(target, seed)
+    yield from one_shot(known, target._legal, target._target, labels)
+
+
+def _labels(target: PruningEnv, seed: int) -> Any:
+    """Labels of the calibration images, drawn as `prepare` draws them."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    return target.data.train.label[torch.randperm(len(target.data.train), generator=generator)[:500]]
+
+
+def _tuned(rows: list[Row], found: list[Row]) -> set[tuple[str, str]]:
+    """Which networks are worth tuning: (policy, recovery)."""
+    mine = {row["policy"] for row in found}
+    rivals = [row for row in rows if row["policy"] not in {*mine, "uniform", "dense"}]
+    best = max(found, key=lambda row: row["validation"])["policy"]
+    wanted = {(best, "reconstructed"), ("uniform", "reconstructed"), ("dense", "reconstructed")}
+    return wanted | {(max(rivals, key=lambda row: row[name])["policy"], name) for name in RECOVERIES}
+
+
+def _tested(target: PruningEnv, network: nn.Module) -> float:
+    return 100 * accuracy(network, target.data.test, target.data, target.device, batch=100)
+
+
+def _tuned_accuracy(target: PruningEnv, network: nn.Module, epochs: int, seed: int) -> float:
+    recipe = Recipe(epochs=epochs, rate=0.02, batch=64, flip=True, shift=2)
+    train(network, target.data.train, target.data, recipe, seed=seed, device=target.device)
+    return _tested(target, network.eval())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.5, 0.3])
+    parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
+    parser.add_argument("--importance", default="reconstruction", help="for searched and uniform policies")
     parser.add_argument("--searchers", nargs="*", default=list(SEARCHERS), choices=list(SEARCHERS))
-    options = parser.parse_args()
-    rows: dict[str, list[float]] = {}
-    for seed in range(options.seeds):
-        for name in options.searchers:
-            began = time.perf_counter()
-            found = measure(environment(options.data, seed), SEARCHERS[name], options.trials, seed, options.workers)
-            rows.setdefault(name, []).append(found.pop("searched"))
-            if name == options.searchers[0]:
-                for reference, value in found.items():
-                    rows.setdefault(reference, []).append(value)
-            print(f"seed {seed} {name:<22} {rows[name][-1]:.2f} %  in {time.perf_counter() - began:.0f} s", flush=True)
-    print_table(rows)
-
-
-def print_table(rows: dict[str, list[float]]) -> None:
-    uniform = rows["uniform"]
-    print("\n| policy | test accuracy %, median | from | to | above uniform, paired median |\n|---|---|---|---|---|")
-    for name, values in sorted(rows.items(), key=lambda row: -statistics.median(row[1])):
-        above = statistics.median(value - base for value, base in zip(values, uniform, strict=True))
-        print(f"| {name} | {statistics.median(values):.2f} | {min(values):.2f} | {max(values):.2f} | {above:+.2f} |")
+    parser.add_argument("--write", type=Path, help="the Markdown file that gets the table")
+    given = parser.parse_args()
+    waiting, rows = [], []
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
+        for share in given.shares:
+            for seed in range(given.seeds):
+                env = environment(given.data, seed, share, importance=given.importance)
+                found = []
+                for name in given.searchers:
+                    found.append(searched(env, SEARCHERS[name], given.trials, given.workers, Path(folder)))
+                    row = found[-1]
+                    print(f"{share:g} seed {seed} {name:<22} {row['validation']:.2f} % of validation images"
+                          f" in {row['seconds']:.0f} s", flush=True)  # fmt: skip
+                waiting.append((env, found))
+        for done, part in enumerate(pool.map(compared, *zip(*waiting, strict=True), [given.epochs] * len(waiting)), 1):
+            rows += part
+            print(f"rivals and fine-tuning: {done} of {len(waiting)}", flush=True)
+    text = pruning_table.text(rows, given.epochs)
+    print(text)
+    if given.write:
+        pruning_table.write(text, given.write)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def test_features_that_never_vary_are_survived():
 def test_units_of_the_prior():
     """Choices and counts keep their unit; numbers count three times their range, also where they are often silent."""
     rng = np.random.default_rng(0)
-    choice, count = rng.integers(2, size=200), rng.integers(5, size=200)
+    choice, count = rng.integers(2, size=200), rng.integers(13, size=200)
     number, large = rng.random(200), 1e6 * rng.random(200)
     silent = np.where(rng.random(200) < 0.8, 0.5, rng.random(200))
     prior = Prior.of(np.stack([choice, count, number, large, silent, np.full(200, 0.5)], axis=1).astype(float))

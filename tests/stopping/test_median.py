@@ -48,6 +48,18 @@ def test_stops_where_the_best_so_far_is_worse_than_the_median_of_others_at_the_s
     assert 20 < stopped < 190
 
 
+@pytest.mark.parametrize("quantile", [0.1, 0.25, 0.8])
+@pytest.mark.parametrize("goal", ["max", "min"])
+def test_a_quantile_in_place_of_the_median(goal, quantile):
+    """numpy's quantile of the others, those that are worse counted first."""
+    rng, sign = np.random.default_rng(1), 1 if goal == "max" else -1
+    others = rng.random((12, 3))
+    fixed = stopping(told(rule(goal, quantile=quantile, warmup=0), sign * others))
+    bar = np.quantile(others[:, 0], quantile)
+    assert stops_at(fixed, [sign * (bar - 1e-6)] * 3) == 1
+    assert stops_at(fixed, [sign * (bar + 1e-6), sign * 2.0, sign * 2.0]) is None
+
+
 def test_an_even_number_of_others():
     fixed = stopping(told(rule(startup=2), [[0.2] * 4, [0.4] * 4]))
     assert stops_at(fixed, [0.29] * 4) == 2 and stops_at(fixed, [0.31] * 4) is None
