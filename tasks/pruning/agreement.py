@@ -15,7 +15,7 @@ from automl_ext.tasks.pruning.prepared import Prepared
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Pattern", "counted_macs", "pattern"]
+__all__ = ["Pattern", "counted_macs", "pattern", "pattern_of"]
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,26 @@ class Pattern:
             raise PruningError(f"{file} computes something else than the searched network: it is {most:.3g} off")
 
 
+def pattern_of(network: nn.Module, shape: tuple[int, ...]) -> Pattern:
+    """Of the searched `network` (eval mode, on the CPU). shape: of one image (c, h, w)."""
+    images = torch.randn((3, *shape), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        outputs = network(images)
+    return Pattern(images, outputs, counted_macs(network, images[:1]), _params(network))
+
+
 def pattern(network: nn.Module, prepared: Prepared, counts: Mapping[str, int]) -> Pattern:
     """Of the searched `network` (eval mode, on the CPU), the dense one of `prepared` pruned to `counts`.
 
     Raises PruningError where its counted multiply-accumulates are not those that the search went by. (Networks that
     multiply matrices outside of layers do that beyond what the search counts; for them nothing is compared here.)
     """
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn((3, *prepared.example.shape[1:]), generator=generator)
-    with torch.no_grad():
-        outputs = network(images)
-    macs, searched = counted_macs(network, images[:1]), total_macs(prepared.plan, counts)
+    wanted = pattern_of(network, tuple(prepared.example.shape[1:]))
+    searched = total_macs(prepared.plan, counts)
     whole = counted_macs(prepared.network, prepared.example) == total_macs(prepared.plan, {})
-    if whole and macs != searched:
-        raise PruningError(f"the network has {macs:,} multiply-accumulates, the search counted {searched:,}")
-    return Pattern(images, outputs, macs, _params(network))
+    if whole and wanted.macs != searched:
+        raise PruningError(f"the network has {wanted.macs:,} multiply-accumulates, the search counted {searched:,}")
+    return wanted
 
 
 def counted_macs(network: nn.Module, images: Tensor) -> int:

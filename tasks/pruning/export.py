@@ -26,7 +26,7 @@ from automl_ext.tasks.pruning.prune import remaining
 from safetensors.torch import save_file
 from torch import fx, nn
 
-__all__ = ["recipe", "source", "write"]
+__all__ = ["Moments", "recipe", "source", "write", "write_files"]
 
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and std that inputs are normalised with, a number a channel, in units of [0, 1]."""
@@ -85,13 +85,18 @@ def write(
     moments: Moments,
     folder: Path,
 ) -> None:
-    """Write the files of `network` (on the CPU), pruned to `counts`. moments: mean and std that inputs are normalised
-    with.
-
-    What cannot be written is left out, with the reason in the recipe. Raises PruningError, one line, where neither
-    source nor program can be written, and where a file is not what was searched.
-    """
+    """Write the files of `network` (on the CPU), pruned to `counts`. Raises PruningError as `write_files` does."""
     wanted = pattern(network.eval(), prepared, counts)
+    write_files(network, wanted, recipe(prepared, counts, metrics), moments, folder)
+
+
+def write_files(network: nn.Module, wanted: Pattern, facts: Mapping[str, Any], moments: Moments, folder: Path) -> None:
+    """Write the files of `network` (eval mode, on the CPU), each compared with `wanted`. facts: for `recipe.json`.
+
+    moments: mean and std that inputs are normalised with. What cannot be written is left out, with the reason in the
+    recipe. Raises PruningError, one line, where neither source nor program can be written, and where a file is not
+    what was searched; then nothing is written.
+    """
     with tempfile.TemporaryDirectory() as name:
         draft = Path(name)
         files = {"model.py": _write_source(network, wanted, moments, draft), **write_programs(network, wanted, draft)}
@@ -99,8 +104,8 @@ def write(
             raise PruningError("; ".join(f"{file} {text}" for file, text in files.items()))
         shape = ["n", *wanted.images.shape[1:]]
         inputs = {"shape": shape, "dtype": "float32", "scale": SCALE, "mean": moments[0], "std": moments[1]}
-        facts = {"files": files, "input": inputs, **recipe(prepared, counts, metrics)}
-        (draft / "recipe.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps({"files": files, "input": inputs, **facts}, indent=1)
+        (draft / "recipe.json").write_text(text + "\n", encoding="utf-8")
         for file in draft.iterdir():
             if file.is_file():
                 shutil.move(file, folder / file.name)

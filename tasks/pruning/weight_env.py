@@ -25,7 +25,7 @@ from automl_ext.tasks.pruning.dense import check_positive, fresh, rewarded_accur
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, counted_layers
 from automl_ext.tasks.pruning.images import rewarded_data
-from automl_ext.tasks.pruning.inputs import check_fit
+from automl_ext.tasks.pruning.inputs import check_fit, check_inputs
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prepared import tensors
 from automl_ext.tasks.pruning.protocol import Goal
@@ -70,7 +70,7 @@ class WeightPruningEnv(SearchEnv):
     first is the primary one. See weight_protocol.py.
     network: a key of network.NETWORKS, or package.module:function that returns an nn.Module. weights: its trained state
     dict (.safetensors or .npz), also a sparse one: what is zero stays so. Without it the network is trained in
-    `prepare` for `epochs` at `rate`.
+    `prepare` for `epochs` at `rate`. width, inputs: as PruningEnv has them.
     high: kind of layer -> largest share of its weights that may go, AMC's a_max. protect: layers never pruned.
     recalibrate: batch-norm statistics anew, from `calibration_images` of the train part.
     reward_images: how many validation images an evaluation uses. mean, std: for the inputs, if not the train part's.
@@ -88,6 +88,8 @@ class WeightPruningEnv(SearchEnv):
         dataset: str = "digits",
         *,
         root: str | None = None,
+        width: Annotated[float, Field(gt=0, le=10)] = 1,
+        inputs: str | None = None,
         protocol: WeightProtocol = "resource",
         objectives: dict[WeightTraded, Goal] | None = None,
         weights_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
@@ -110,9 +112,10 @@ class WeightPruningEnv(SearchEnv):
         seed: int = 0,
     ) -> None:
         check_positive(calibration_images=calibration_images, reward_images=reward_images, epochs=epochs, rate=rate,
-                       tune_rate=tune_rate, tune_batch=tune_batch)  # fmt: skip
+                       tune_rate=tune_rate, tune_batch=tune_batch, width=width)  # fmt: skip
         self.demand = weight_demand(protocol, objectives, weights_kept)
         self.network, self.weights, self.dataset, self.seed = network, weights, dataset, seed
+        self.width, self.inputs = width, inputs
         self.recalibrate, self.calibration_images = recalibrate, calibration_images
         self.device = resolve_device(device)
         self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
@@ -180,7 +183,7 @@ class WeightPruningEnv(SearchEnv):
         return {"test_accuracy": right, **self._sizes(network)}
 
     def export(self, job: Job, folder: Path) -> None:
-        """`model.py`, `model.safetensors` and `recipe.json`, which need torch and safetensors only."""
+        """Files that load without this package, see export.py."""
         from automl_ext.tasks.pruning.weight_export import write
 
         network = self._finished(job, never_stop).cpu()
@@ -201,7 +204,8 @@ class WeightPruningEnv(SearchEnv):
         """The layers that can lose weights, the space of policies, and the references among them."""
         start = self._fresh()
         example = torch.zeros((1, *self.data.train.image.shape[1:]))
-        check_fit(start, example, self.network, None, self.dataset, self.data.classes)
+        check_inputs(self.inputs, example)
+        check_fit(start, example, self.network, self.inputs, self.dataset, self.data.classes)
         self.layers = tuple(counted_layers(start, example).values())
         _check_own_weights(start, [layer.name for layer in self.layers])
         read(start)
@@ -213,7 +217,7 @@ class WeightPruningEnv(SearchEnv):
         self._observer = WeightObserver(self.parts)
 
     def _fresh(self) -> nn.Module:
-        return fresh(self.network, self.weights, self.data, self.seed)
+        return fresh(self.network, self.weights, self.data, self.seed, self.width, self.inputs)
 
     def _start(self, job: Job) -> _Start:
         """What `prepare` left, read and ranked once a process."""

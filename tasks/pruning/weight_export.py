@@ -1,18 +1,16 @@
-"""A sparse network as files that need plain torch and safetensors only, as export.py writes them: shapes stay dense."""
+"""A sparse network as the files that export.py writes, with a recipe of its own: shapes stay dense."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from automl_ext.tasks.pruning.export import source
+from automl_ext.tasks.pruning.agreement import pattern_of
+from automl_ext.tasks.pruning.export import Moments, write_files
 from automl_ext.tasks.pruning.groups import Layer
-from automl_ext.tasks.pruning.prepared import tensors
 from automl_ext.tasks.pruning.sparsity import nonzero
 from automl_ext.tasks.pruning.weight_space import Part
-from safetensors.torch import save_file
 from torch import nn
 
 __all__ = ["sparse_recipe", "write"]
@@ -24,18 +22,15 @@ def write(
     parts: Sequence[Part],
     metrics: Mapping[str, float],
     shape: tuple[int, ...],
-    moments: tuple[tuple[float, ...], tuple[float, ...]],
+    moments: Moments,
     folder: Path,
 ) -> None:
-    """Write `model.py`, `model.safetensors` and `recipe.json`. shape: of one image (c, h, w); moments: mean and std.
+    """Write the files of `network` (on the CPU). shape: of one image (c, h, w); moments: mean and std.
 
-    Raises PruningError, one line, for a network with an operation or layer that cannot be written as source.
+    Raises PruningError as `write_files` does.
     """
-    stored = tensors(network)
-    (folder / "model.py").write_text(source(network, shape, moments), encoding="utf-8")
-    save_file({name: stored[name] for name in sorted(stored)}, folder / "model.safetensors")
-    text = json.dumps(sparse_recipe(network, layers, parts, metrics), indent=1)
-    (folder / "recipe.json").write_text(text + "\n", encoding="utf-8")
+    wanted = pattern_of(network.eval(), shape)
+    write_files(network, wanted, sparse_recipe(network, layers, parts, metrics), moments, folder)
 
 
 def sparse_recipe(

@@ -94,7 +94,8 @@ def share_space(parts: Sequence[Part], share: float) -> Space:
     least = sum(part.least for part in parts)
     if least > target:
         raise PruningError(
-            f"weights_kept {share:.4g} cannot be reached: with every layer at its least, {least / whole:.4g} remain"
+            f"weights_kept {share:.4g} cannot be reached: with every layer at its least, {least / whole:.4g} remain; "
+            f"a larger high lets more go (by default {', '.join(f'{kind}: {most:g}' for kind, most in A_MAX.items())})"
         )
     index = {part.name: place for place, part in enumerate(parts)}
 

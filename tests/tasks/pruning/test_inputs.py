@@ -11,6 +11,7 @@ from automl_ext.tasks.pruning.env import PruningEnv
 from automl_ext.tasks.pruning.evaluate import slim
 from automl_ext.tasks.pruning.inputs import fed
 from automl_ext.tasks.pruning.network import PruningError
+from automl_ext.tasks.pruning.weight_env import WeightPruningEnv
 from safetensors.torch import load_file, save_file
 
 from automl_ext.data import normalise
@@ -103,6 +104,16 @@ def test_a_network_of_two_inputs_is_pruned_and_exported(users, tmp_path, name, i
         program = torch.export.load(best / "model.pt2").module()
         assert torch.allclose(program(images), wanted, atol=1e-5)
     assert list(json.loads((best / "recipe.json").read_text())["groups"]) == list(counts)
+
+
+@pytest.mark.slow
+def test_single_weights_of_a_network_of_two_inputs_are_pruned(users, tmp_path):
+    env = WeightPruningEnv("users_inputs:pair", inputs="users_inputs:both", epochs=1, reward_images=20)
+    assert [slot.path for slot in env.space.slots] == ["fine", "coarse.0", "grow", "last", "linear"]
+    env.prepare(tmp_path)
+    metrics = env.evaluate(Job(0, dict(env.references["uniform"]), shared=str(tmp_path)), never_stop)
+    assert 0.45 < metrics["weights_kept"] <= 0.5 and 0 <= metrics["accuracy"] <= 1
+    assert len(WeightPruningEnv(width=0.5).parts) == 11
 
 
 def test_a_fed_network_keeps_its_names_mode_and_copies(users):
