@@ -65,6 +65,7 @@ ABSURD = {
     "env.importance": ["magnitud", "random"], "env.dataset": ["digts", "npz:/no/such.npz", "no_such_module:load"],
     "env.network": ["smal", "resnet21", "no_such_module:net"], "env.mean": [[0.1, 0.2], []],
     "env.id": ["automl_ext/Prunin-v0", "automl_ext/Pruning-v9", "CartPole-v1", "no_such_module:X-v0", "Nothing-v0", ""],
+    "env.width": [0, -1, 11, NAN], "env.inputs": ["both", "no_such_module:both"],
     "env.round_to": [0, -1], "searcher.name": ["regularised-evolution", "ddgp", "no_such_module:X", "json:loads", ""],
     "searcher.population": [0, -5], "searcher.sample": [0, -1],
     "searcher.identity": [-0.1, 2], "baselines.0.name": ["locl", "no_such_module:X"],

@@ -1,6 +1,7 @@
 """A pruned network as programs that need none of its code: `model.pt2` (torch.export) and `model.onnx` (extra `onnx`).
 
-Both take what `model.py` takes, normalised images (n, c, h, w) of any n, and give the same outputs.
+Both take what `model.py` takes, normalised images (n, c, h, w) of any n, and give the same outputs. ONNX is made from
+the torch.export program; torch's older exporter is some ten times as fast, but deprecated and to be removed.
 """
 
 from __future__ import annotations
