@@ -1,8 +1,9 @@
-"""Dense networks by name, a user's own by `package.module:function`, and their stored weights."""
+"""Dense networks by name, a user's own by `package.module:function`, exported ones by folder; their stored weights."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-__all__ = ["NETWORKS", "PruningError", "build", "load_weights"]
+__all__ = ["NETWORKS", "PruningError", "build", "load_weights", "own_weights"]
 
 
 class PruningError(ValueError):
@@ -39,11 +40,14 @@ NETWORKS: Mapping[str, Callable[[int, int], nn.Module]] = {
 def build(name: str, channels: int, classes: int) -> nn.Module:
     """The network `name` for images of `channels` channels, freshly initialised from torch's global generator.
 
-    name: a key of NETWORKS, or `package.module:function`, a function without arguments that returns an nn.Module.
+    name: a key of NETWORKS; `package.module:function`, a function without arguments that returns an nn.Module; or the
+    folder of an exported network (`runs/x-s0/best`), whose model.py is imported, as a module of the user's would be.
     Raises PruningError, one line, for a name that leads nowhere or a function that returns something else.
     """
     if name in NETWORKS:
         return NETWORKS[name](channels, classes)
+    if own_weights(name) is not None:
+        return _exported(Path(name))
     module_name, colon, attribute = name.partition(":")
     if not colon:
         known = ", ".join(sorted(NETWORKS))
@@ -58,6 +62,30 @@ def build(name: str, channels: int, classes: int) -> nn.Module:
         raise PruningError(f"network {name!r} could not be built: {_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise PruningError(f"network {name!r} gave a {type(network).__name__}, not a torch.nn.Module")
+    return network
+
+
+def own_weights(name: str) -> str | None:
+    """The path of the weights that lie beside an exported network; None for a `name` that is no such folder."""
+    stored = Path(name) / "model.safetensors"
+    try:
+        return str(stored) if stored.is_file() and stored.with_name("model.py").is_file() else None
+    except OSError:
+        return None
+
+
+def _exported(folder: Path) -> nn.Module:
+    try:
+        spec = importlib.util.spec_from_file_location("automl_ext_exported_model", folder / "model.py")
+        if spec is None or spec.loader is None:
+            raise ImportError("no Python source")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        network = module.load(folder / "model.safetensors")
+    except Exception as error:
+        raise PruningError(f"network {str(folder)!r} could not be loaded: {_line(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise PruningError(f"network {str(folder)!r} gave a {type(network).__name__}, not a torch.nn.Module")
     return network
 
 
