@@ -51,7 +51,9 @@ def build(name: str, channels: int, classes: int) -> nn.Module:
     module_name, colon, attribute = name.partition(":")
     if not colon:
         known = ", ".join(sorted(NETWORKS))
-        raise PruningError(f"network {name!r} is unknown: give one of {known}, or package.module:function")
+        raise PruningError(
+            f"network {name!r} is unknown: give one of {known}, package.module:function, or an exported folder"
+        )
     try:
         function = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
