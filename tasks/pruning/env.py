@@ -28,7 +28,7 @@ from automl_ext.tasks.pruning.groups import Kind, inspect
 from automl_ext.tasks.pruning.images import rewarded_data
 from automl_ext.tasks.pruning.inputs import check_fit, check_inputs
 from automl_ext.tasks.pruning.macs import total_macs
-from automl_ext.tasks.pruning.network import PruningError
+from automl_ext.tasks.pruning.network import PruningError, own_weights
 from automl_ext.tasks.pruning.params import with_params
 from automl_ext.tasks.pruning.prepared import Prepared
 from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
@@ -61,9 +61,10 @@ class PruningEnv(SearchEnv):
     protocol: resource, within `macs_kept` or `params_kept` (shares of the dense network's, one of the two; by default
     half of the MACs, all with several objectives), or accuracy-macs, accuracy-params, free, on AMC's reward.
     objectives: metric -> goal, several at once, the first is the primary one. See protocol.py.
-    network: a key of network.NETWORKS, or package.module:function that returns an nn.Module. weights: its trained state
-    dict (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`. inputs: function
-    from images (n, c, h, w) to what the network takes, see inputs.py. width: multiplier of the channels, for NETWORKS.
+    network: a key of network.NETWORKS, package.module:function that returns an nn.Module, or the folder of an exported
+    network. weights: its trained state dict (.safetensors or .npz); an exported network has its own; without, the
+    network is trained in `prepare` for `epochs` at `rate`. inputs: function from images (n, c, h, w) to what the network
+    takes, see inputs.py. width: multiplier of the channels, for NETWORKS.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
     high: kind of layer -> largest share of its channels that may go. protect: layers never pruned. See space.py.
     importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
@@ -125,8 +126,8 @@ class PruningEnv(SearchEnv):
         self.demand = demand(protocol, objectives, macs_kept, params_kept)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
-        self.network, self.weights, self.dataset, self.inputs = network, weights, dataset, inputs
-        self.seed, self.importance, self.width = seed, importance, width
+        self.network, self.weights = network, weights or own_weights(network)
+        self.dataset, self.inputs, self.width, self.seed, self.importance = dataset, inputs, width, seed, importance
         self.points, self.calibration_images, self.latency_batch = points, calibration_images, latency_batch
         self.recovery, self.sieve = Recovery(reconstruction, refit, ridge, recalibrate), sieve
         check_sieve(sieve, self.recovery)

@@ -46,13 +46,13 @@ def iterate(
     """
     out = Path(out)
     _check(densities)
-    construct(_round(config, len(densities), densities[-1], None))
+    construct(_round(config, len(densities), densities[-1]))
     rows: list[dict[str, Any]] = []
-    best: Path | None = None
+    exported: list[Path] = []
     for number, density in enumerate(densities, 1):
-        run = _play(_round(config, number, density, best), out, say)
-        best = run.folder / "best"
-        if not (best / "model.safetensors").is_file():
+        run = _play(_round(config, number, density, exported), out, say)
+        exported.append(run.folder / "best")
+        if not (exported[-1] / "model.safetensors").is_file():
             raise RunError(f"{run.folder}: it exported no network, so that the next round has nothing to begin with")
         chosen: dict[str, Any] = next((row for row in summary(run)["table"] if row["role"] == "searched"), {})
         found = {name: chosen[name] for name in COLUMNS if isinstance(chosen.get(name), float)}
@@ -84,9 +84,9 @@ def _check(densities: Sequence[float]) -> None:
         raise ConfigError("densities", f"must be falling shares, such as 0.5 0.35 0.25 0.2, not {said}")
 
 
-def _round(config: Config, number: int, density: float, best: Path | None) -> Config:
-    """The config of one round. best: what the round before exported; None: the network that the config names."""
-    options = after(config.env.id, config.env.options, density, best)
+def _round(config: Config, number: int, density: float, exported: Sequence[Path] = ()) -> Config:
+    """The config of one round. exported: by the rounds before."""
+    options = after(config.env.id, config.env.options, density, *exported[-1:], *exported[:1])
     name = f"round-{number}-{density:g}-{config.name}"[:60]
     return config.model_copy(update={"name": name, "env": config.env.model_copy(update={"options": options})})
 
