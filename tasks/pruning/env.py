@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
@@ -26,13 +27,14 @@ from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, s
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, inspect
 from automl_ext.tasks.pruning.images import rewarded_data
+from automl_ext.tasks.pruning.latency_measure import tabulate
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
 from automl_ext.tasks.pruning.params import with_params
 from automl_ext.tasks.pruning.prepared import Prepared, tensors
 from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
-from automl_ext.tasks.pruning.reference import references
-from automl_ext.tasks.pruning.space import Observer, keep_space, options
+from automl_ext.tasks.pruning.reference import refer
+from automl_ext.tasks.pruning.space import Observer, check_reachable, keep_space, options
 from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
 from numpy.typing import NDArray
 from pydantic import Field
@@ -55,8 +57,9 @@ WEIGHTS = "weights.safetensors"
 class PruningEnv(SearchEnv):
     """Search the channels kept in each group of coupled layers.
 
-    protocol: resource, within `macs_kept` or `params_kept` (shares of the dense network's, one of the two; by default
-    half of the MACs, all with several objectives), or accuracy-macs, accuracy-params, free, on AMC's reward.
+    protocol: resource, within `macs_kept`, `params_kept` or `latency_kept` (shares of the dense network's, one of them;
+    by default half of the MACs, all with several objectives), or accuracy-macs, accuracy-params, free, on AMC's reward.
+    Latency is by a table that `prepare` measures first of all, see latency_table.py.
     objectives: metric -> goal, several at once, the first is the primary one. See protocol.py.
     network: a key of network.NETWORKS, or package.module:function that returns an nn.Module. weights: its trained state
     dict (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`.
@@ -69,8 +72,6 @@ class PruningEnv(SearchEnv):
     Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
     """
 
-    measured = MEASURED
-
     def __init__(
         self,
         network: str = "small",
@@ -82,6 +83,7 @@ class PruningEnv(SearchEnv):
         objectives: dict[Traded, Goal] | None = None,
         macs_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
         params_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
+        latency_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
         round_to: Annotated[int, Field(ge=1, le=4096)] = 1,
         low: float = 1,
         high: dict[Kind, Annotated[float, Field(ge=0, le=1)]] | None = None,
@@ -109,7 +111,8 @@ class PruningEnv(SearchEnv):
     ) -> None:
         _positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
                   rate=rate, tune_rate=tune_rate, latency_batch=latency_batch)  # fmt: skip
-        self.demand = demand(protocol, objectives, macs_kept, params_kept)
+        self.demand = demand(protocol, objectives, macs_kept, params_kept, latency_kept)
+        self.waits, self.measured = self.demand.on_latency, (*MEASURED, *self.demand.measured)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
         self.network, self.weights, self.dataset = network, weights, dataset
@@ -143,8 +146,13 @@ class PruningEnv(SearchEnv):
     # ---------------------------------------------------------------- evaluation
 
     def prepare(self, folder: Path) -> None:
-        """Train or load the dense network, rank its channels, and run it over the calibration images."""
+        """Measure latencies, if needed, train or load the dense network, rank its channels, run it for calibration."""
         network = self._dense()
+        if self.demand.tabled:
+            shape, batch = self.data.train.image.shape[1:], self.latency_batch
+            tabulate(network.to(self.device), self.plan, shape, batch, self._legal, folder)
+            self.demand.latency.load(folder, self.plan)
+            check_reachable(self.plan, self._legal, self._target, self.demand.count, self.demand.option)
         if self.weights is None:
             train(network, self.data.train, self.data, self.training, seed=self.seed, device=self.device)
         network.to(self.device).eval()
@@ -158,6 +166,12 @@ class PruningEnv(SearchEnv):
         )  # fmt: skip
         facts = {"network": self.network, "macs": self.macs_dense, "accuracy": self._accuracy(network)}
         shared_state.save(prepared, folder, facts)
+
+    def ready(self, folder: Path) -> None:
+        """Under `latency_kept` Algorithm 1 and the references go by the measured table from now on."""
+        if self.waits:
+            self.demand.latency.load(folder, self.plan)
+            self._refer()
 
     def evaluate(self, job: Job, report: Report) -> Metrics:
         """Prune, reconstruct and measure; with a budget, fine-tune for so many epochs and measure again.
@@ -220,8 +234,9 @@ class PruningEnv(SearchEnv):
         self._target = self.demand.share * cost(self.plan, {})
         self.space = keep_space(self.plan, self._legal, self._target, cost, self.demand.option)
         trained = dense if self.weights else None
-        known = references(trained, example, self.plan, self._legal, self._target, cost)
-        self.references = {name: dict(policy) for name, policy in known.items()}
+        self.references = found = dict[str, Candidate]()
+        self._refer = partial(refer, found, trained, example, self.plan, self._legal, self._target, cost)
+        self._refer()
 
     def _dense(self) -> nn.Module:
         """A fresh dense network, with the stored weights where there are any."""
@@ -238,6 +253,8 @@ class PruningEnv(SearchEnv):
         if self._state is None or self._state[0] != job.shared:
             loaded = shared_state.load(Path(job.shared), self._dense(), self.plan, self.device)
             self._state = (job.shared, loaded)
+            if self.demand.tabled:
+                self.demand.latency.load(Path(job.shared), self.plan)
         return self._state[1]
 
     def _tune(self, network: nn.Module, job: Job, report: Report) -> None:
