@@ -130,8 +130,8 @@ def table(rows: list[dict[str, float]], times: dict[str, list[float]], given: ar
     """Markdown: latency and accuracy of the dense and of the pruned networks, a seed a row."""
     dense = statistics.median(times["dense"])
     lines = [
-        f"`mobilenet-v2` at width {given.width:g}, Fashion-MNIST, passes of {given.batch} images on one thread, median of"
-        f" {len(times['dense'])} by turns (distance of quartiles); `latency_kept: {given.latency_kept:g}`,"
+        f"`mobilenet-v2` at width {given.width:g}, Fashion-MNIST, passes of {given.batch} images on one thread, median"
+        f" of {len(times['dense'])} by turns (distance of quartiles); `latency_kept: {given.latency_kept:g}`,"
         f" {given.trials} trials, {given.tune} epochs of fine-tuning.",
         "",
         "| network | latency, ms | share | by the table | MACs | test accuracy, % | minus dense | seconds |",
