@@ -11,7 +11,7 @@ import torch
 from automl_ext.tasks.pruning import iterate as rounds
 from automl_ext.tasks.pruning.carry import after
 from automl_ext.tasks.pruning.iterate import iterate, main, shown
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from automl_ext.config import Config
@@ -67,8 +67,14 @@ def test_rounds_are_nested_taken_over_and_continued(config, tmp_path, monkeypatc
     kept = [sum(int((t != 0).sum()) for t in each.values()) for each in (before, after)]
     assert kept[0] <= 0.6 * 1384 and kept[1] <= 0.4 * 1384
     changed = config.model_copy(update={"trials": 2, "searcher": config.searcher.model_copy(update={"name": "local"})})
-    with pytest.raises(RunError, match="was made with another searcher"):
+    with pytest.raises(RunError, match="was made with other values of searcher"):
         iterate(changed, [0.6], tmp_path, said.append)
+    with pytest.raises(RunError, match="was made with other values of trials"):
+        iterate(config.model_copy(update={"trials": 3}), [0.6], tmp_path, said.append)
+    stored = load_file(f"{first['run']}/best/model.safetensors")
+    save_file({**stored, "0.weight": stored["0.weight"] + 1}, f"{first['run']}/best/model.safetensors")
+    with pytest.raises(RunError, match=r"round-2-0\.4-tiny-s0: began with other weights"):
+        iterate(config, [0.6, 0.4], tmp_path, said.append)
 
 
 @pytest.mark.parametrize(
