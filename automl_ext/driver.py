@@ -51,7 +51,7 @@ def start(
     searcher = build_searcher(config.searcher, goals.seen(env.target), config.seed)
     build_stopping(config, goals, env.target)
     run = Run.create(config, out)
-    return search(run, env=env, searcher=searcher, executor=executor, progress=progress)
+    return search(run, env=env, searcher=None if env.waits else searcher, executor=executor, progress=progress)
 
 
 def build_env(config: Config) -> SearchEnv:
@@ -95,14 +95,14 @@ def search(
     """Drive a run to its end, or continue it. `env`, `searcher`, `executor`: objects in place of what the config names.
 
     An `env` object stays in this process (`executor: serial`), unless the config's env.id rebuilds it in workers.
+    Where the environment waits for `prepare` (`SearchEnv.waits`), the config's searcher is built after it.
     Raises RunError (a searcher broke its contract, too many failures, prepare failed) and Interrupted (a signal).
     """
     config = run.config
     env = env if env is not None else build_env(config)
     goals = build_goals(config, env.objectives)
-    searcher = (
-        searcher if searcher is not None else build_searcher(config.searcher, goals.seen(env.target), config.seed)
-    )
+    if searcher is None and not env.waits:
+        searcher = build_searcher(config.searcher, goals.seen(env.target), config.seed)
     one_thread()
     run.describe(
         objectives=[vars(objective) for objective in goals.objectives],
@@ -131,10 +131,12 @@ def search(
     return run
 
 
-def _play(run: Run, crew: Crew, searcher: Searcher) -> None:
+def _play(run: Run, crew: Crew, searcher: Searcher | None) -> None:
     """All stages of one run in their order."""
     config = run.config
     _prepare(run, crew)
+    _ready(run, crew.env)
+    searcher = searcher if searcher is not None else _late_searcher(config, crew)
     number = _search_stage(run, crew, searcher, config).play()
     run.describe(searched=number)
     for baseline in config.baselines:
@@ -194,6 +196,22 @@ def _prepare(run: Run, crew: Crew) -> None:
     crew.progress.stage("prepare", None)
     _call(crew, "prepare", run.shared, retries=run.config.retries)
     run.log("prepared")
+
+
+def _ready(run: Run, env: SearchEnv) -> None:
+    """The environment of this process learns what `prepare` left. RunError where it cannot."""
+    try:
+        env.ready(run.shared)
+    except Exception as error:
+        raise RunError(f"ready failed: {type(error).__name__}: {error}") from error
+
+
+def _late_searcher(config: Config, crew: Crew) -> Searcher:
+    """The config's searcher for an environment that waited for `prepare`. RunError where it cannot treat it."""
+    try:
+        return build_searcher(config.searcher, crew.goals.seen(crew.env.target), config.seed)
+    except ValueError as error:
+        raise RunError(f"searcher {config.searcher.name}: {error}") from error
 
 
 def _search_stage(run: Run, crew: Crew, searcher: Searcher, config: Config) -> Stage:
@@ -258,6 +276,7 @@ def export_trial(run: Run, number: int, folder: Path, progress: Progress | None 
     if trial.error is not None:
         raise RunError(f"{run.folder}: trial {number} failed ({trial.error.kind}); only a trial with metrics exports")
     env = build_env(run.config)
+    _ready(run, env)
     payload = _description(run.config)
     executor = build_executor(run.config.executor.model_copy(update={"workers": 1}), env)
     try:

@@ -66,6 +66,8 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
     bins: into how many values a number is binned where the space mixes choices and numbers.
     batch: how many jobs `evaluate_many` likes to get at once.
     measured: names of further metrics that are wall-clock quantities and stay outside the promise of determinism.
+    waits: whether bounds of the space, or references, are known only after `ready`. A searcher is then built for a
+    second time after it, and the first `reset` prepares.
     """
 
     space: Space
@@ -74,6 +76,7 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
     bins: int = 9
     batch: int = 1
     measured: tuple[str, ...] = ()
+    waits: bool = False
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
     supernet: Callable[[np.random.Generator], Any] | None = None
     _walk: Walk
@@ -81,6 +84,14 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
 
     def prepare(self, folder: Path) -> None:
         """Once a run, before any evaluation: put what all evaluations share into `folder` (empty at the start)."""
+
+    def ready(self, folder: Path) -> None:
+        """Learn from what `prepare` left in `folder` how the space is narrowed, and candidates of references.
+
+        Called in the process that searches, before the first proposal; also of a resumed run, and before an export.
+        Workers do without it. It changes neither decisions nor objectives and adds no name to the references. The space
+        can be walked before it, too, with the decisions as declared. An environment that needs it sets `waits`.
+        """
 
     @abstractmethod
     def evaluate(self, job: Job, report: Report) -> Metrics:
@@ -160,6 +171,8 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Open a walk; `options={"made": partial candidate}` continues one. info: `action_mask`, `candidate`."""
         super().reset(seed=seed)
+        if self.waits:
+            self._prepared_once()
         self._walk = self.space.walk((options or {}).get("made", {}))
         return self._observation(), self._info()
 
@@ -229,19 +242,25 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
         return values[min(int(action), len(values) - 1)]
 
     def _measure(self, candidate: Candidate) -> dict[str, float]:
-        """Evaluate outside a search: what `prepare` makes lives in a scratch folder until `close`."""
+        """Evaluate outside a search."""
+        shared = self._prepared_once()
+        seed = int(self.np_random.integers(2**31))
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            job = Job(0, candidate, seed=seed, folder=folder, shared=str(shared))
+            metrics = dict(self.evaluate(job, never_stop))
+        if not all(math.isfinite(value) for value in metrics.values()):
+            raise ValueError(f"evaluate gave a number that is not finite: {metrics}")
+        return metrics
+
+    def _prepared_once(self) -> Path:
+        """Where, outside a search, what `prepare` makes lives: in a scratch folder until `close`."""
         if "_scratch" not in self.__dict__:
             self._scratch = Path(tempfile.mkdtemp(prefix="automl-ext-"))
             self._cleanup = weakref.finalize(self, shutil.rmtree, self._scratch, True)
             (self._scratch / "shared").mkdir()
             self.prepare(self._scratch / "shared")
-        seed = int(self.np_random.integers(2**31))
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-            job = Job(0, candidate, seed=seed, folder=folder, shared=str(self._scratch / "shared"))
-            metrics = dict(self.evaluate(job, never_stop))
-        if not all(math.isfinite(value) for value in metrics.values()):
-            raise ValueError(f"evaluate gave a number that is not finite: {metrics}")
-        return metrics
+            self.ready(self._scratch / "shared")
+        return self._scratch / "shared"
 
 
 def _actions(decision: Decision, bins: int) -> Sequence[Value]:

@@ -33,7 +33,8 @@ def play(run: Run, env: SearchEnv, searcher: Searcher, as_json: bool) -> int:
     began = time.monotonic()
     with run:
         console.print(f"run {run.folder}", markup=False, highlight=False, soft_wrap=True)
-        told(lambda: search(run, env=env, searcher=searcher, progress=choose(console)), run)
+        given = None if env.waits else searcher
+        told(lambda: search(run, env=env, searcher=given, progress=choose(console)), run)
         page = write_report(run)
         facts = summary(run) | {"report": str(page), "seconds": time.monotonic() - began}
     if as_json:

@@ -116,6 +116,8 @@ def _check_evaluations(env: SearchEnv, folder: Path, seed: int, samples: int) ->
     bench.shared.mkdir()
     with rule("prepare"):
         env.prepare(bench.shared)
+    with rule("ready"):
+        env.ready(bench.shared)
     rng = np.random.default_rng(seed)
     candidates = {f"sample {number}": env.space.sample(rng) for number in range(samples)}
     candidates |= {f"reference {name}": dict(candidate) for name, candidate in env.references.items()}

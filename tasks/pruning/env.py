@@ -20,22 +20,20 @@ from typing import Annotated, Any, Literal, final
 import numpy as np
 import torch
 from automl_ext.tasks.pruning import prepared as shared_state
-from automl_ext.tasks.pruning.criteria import check_criterion
 from automl_ext.tasks.pruning.dense import check_positive, fresh, rewarded_accuracy
 from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, slim
-from automl_ext.tasks.pruning.flow import read
-from automl_ext.tasks.pruning.groups import Kind, inspect
+from automl_ext.tasks.pruning.groups import Kind
 from automl_ext.tasks.pruning.images import rewarded_data
 from automl_ext.tasks.pruning.inputs import check_fit, check_inputs
+from automl_ext.tasks.pruning.latency_measure import tabulate
+from automl_ext.tasks.pruning.layout import lay_out
 from automl_ext.tasks.pruning.macs import total_macs
-from automl_ext.tasks.pruning.network import PruningError
-from automl_ext.tasks.pruning.params import with_params
+from automl_ext.tasks.pruning.network import PruningError, own_weights
 from automl_ext.tasks.pruning.prepared import Prepared
 from automl_ext.tasks.pruning.protocol import Goal, Protocol, Traded, demand
 from automl_ext.tasks.pruning.reach import Limits, check_reach
-from automl_ext.tasks.pruning.reference import references
 from automl_ext.tasks.pruning.sieve import Sieve, cheap_images, cheaply_slim, check_sieve, needs_grams, saying
-from automl_ext.tasks.pruning.space import Observer, keep_space
+from automl_ext.tasks.pruning.space import Observer
 from automl_ext.tasks.pruning.stored import WEIGHTS, store, to_go_on_from
 from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
 from automl_ext.tasks.pruning.tuning import Schedule, tune, tuning
@@ -58,12 +56,14 @@ __all__ = ["PruningEnv"]
 class PruningEnv(SearchEnv):
     """Search the channels kept in each group of coupled layers.
 
-    protocol: resource, within `macs_kept` or `params_kept` (shares of the dense network's, one of the two; by default
-    half of the MACs, all with several objectives), or accuracy-macs, accuracy-params, free, on AMC's reward.
+    protocol: resource, within `macs_kept`, `params_kept` or `latency_kept` (shares of the dense network's, one of them;
+    by default half of the MACs, all with several objectives), or accuracy-macs, accuracy-params, free, on AMC's reward.
+    Latency is by a table that `prepare` measures first of all, see latency_table.py.
     objectives: metric -> goal, several at once, the first is the primary one. See protocol.py.
-    network: a key of network.NETWORKS, or package.module:function that returns an nn.Module. weights: its trained state
-    dict (.safetensors or .npz); without it the network is trained in `prepare` for `epochs` at `rate`. inputs: function
-    from images (n, c, h, w) to what the network takes, see inputs.py. width: multiplier of the channels, for NETWORKS.
+    network: a key of network.NETWORKS, package.module:function that returns an nn.Module, or the folder of an exported
+    network. weights: its trained state dict (.safetensors or .npz); an exported network has its own; without, the
+    network is trained in `prepare` for `epochs` at `rate`. inputs: function from images (n, c, h, w) to what it
+    gets, see inputs.py. width: multiplier of the channels, for NETWORKS.
     round_to: counts are multiples of it. low: least kept of a group, a count from 1 up or a share below 1.
     high: kind of layer -> largest share of its channels that may go. protect: layers never pruned. See space.py.
     importance: how channels are ranked, see importance.py and criteria.py. reconstruction, refit, ridge, points,
@@ -74,8 +74,6 @@ class PruningEnv(SearchEnv):
     latency_batch: images a pass in `latency_ms`.
     Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
     """
-
-    measured = MEASURED
 
     def __init__(
         self,
@@ -90,6 +88,7 @@ class PruningEnv(SearchEnv):
         objectives: dict[Traded, Goal] | None = None,
         macs_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
         params_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
+        latency_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
         round_to: Annotated[int, Field(ge=1, le=4096)] = 1,
         low: float = 1,
         high: dict[Kind, Annotated[float, Field(ge=0, le=1)]] | None = None,
@@ -122,11 +121,12 @@ class PruningEnv(SearchEnv):
         check_positive(points=points, calibration_images=calibration_images, reward_images=reward_images, epochs=epochs,
                        rate=rate, tune_rate=tune_rate, tune_batch=tune_batch, latency_batch=latency_batch,
                        width=width)  # fmt: skip
-        self.demand = demand(protocol, objectives, macs_kept, params_kept)
+        self.demand = demand(protocol, objectives, macs_kept, params_kept, latency_kept)
+        self.waits, self.measured = self.demand.on_latency, (*MEASURED, *self.demand.measured)
         if ridge < 0:
             raise PruningError(f"ridge must not be negative, not {ridge}")
-        self.network, self.weights, self.dataset, self.inputs = network, weights, dataset, inputs
-        self.seed, self.importance, self.width = seed, importance, width
+        self.network, self.weights = network, weights or own_weights(network)
+        self.dataset, self.inputs, self.width, self.seed, self.importance = dataset, inputs, width, seed, importance
         self.points, self.calibration_images, self.latency_batch = points, calibration_images, latency_batch
         self.recovery, self.sieve = Recovery(reconstruction, refit, ridge, recalibrate), sieve
         check_sieve(sieve, self.recovery)
@@ -134,7 +134,13 @@ class PruningEnv(SearchEnv):
         self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
         self.tuning = tuning(tune_rate, tune_batch, tune_decay, tune_schedule, flip, shift)
         self.data = rewarded_data(dataset, root, seed, mean, std, reward_images)
-        self._lay_out(round_to, low, high, protect)
+        dense, example = self._dense(), torch.zeros((1, *self.data.train.image.shape[1:]))
+        check_inputs(inputs, example)
+        check_fit(dense, example, network, inputs, dataset, self.data.classes)
+        self._layout = lay_out(dense, example, importance, Limits(round_to, low, high, tuple(protect)), self.demand)
+        self._layout.refer(self.weights is not None)
+        self.plan, self.space, self.references = self._layout.plan, self._layout.space, self._layout.references
+        self.macs_dense = total_macs(self.plan, {})
         self.objectives = self.demand.objectives
         self._observer = Observer(self.plan)
         self._state: tuple[str, Prepared] | None = None
@@ -152,13 +158,18 @@ class PruningEnv(SearchEnv):
             return super().variation
         from automl_ext.tasks.pruning.variation import ExchangeVariation
 
-        return ExchangeVariation(self.space, self.plan, self._legal, self._target, self.demand.count)
+        return ExchangeVariation(self.space, self.plan, self._layout.legal, self._layout.target, self.demand.count)
 
     # ---------------------------------------------------------------- evaluation
 
     def prepare(self, folder: Path) -> None:
-        """Train or load the dense network, rank its channels, and run it over the calibration images."""
+        """Measure latencies, if needed, train or load the dense network, rank its channels, run it for calibration."""
         network = self._dense()
+        if self.demand.tabled:
+            shape, batch = self.data.train.image.shape[1:], self.latency_batch
+            tabulate(network.to(self.device), self.plan, shape, batch, self._layout.legal, folder)
+            self.demand.latency.load(folder, self.plan)
+            check_reach(self.plan, self._layout.limits, self.demand.share, self.demand.count, self.demand.option)
         if self.weights is None:
             train(network, self.data.train, self.data, self.training, seed=self.seed, device=self.device)
         network.to(self.device).eval()
@@ -172,6 +183,12 @@ class PruningEnv(SearchEnv):
         )  # fmt: skip
         facts = {"network": self.network, "macs": self.macs_dense, "accuracy": self._accuracy(network)}
         shared_state.save(prepared, folder, facts)
+
+    def ready(self, folder: Path) -> None:
+        """Under `latency_kept` Algorithm 1 and the references go by the measured table from now on."""
+        if self.waits:
+            self.demand.latency.load(folder, self.plan)
+            self._layout.refer(self.weights is not None)
 
     def evaluate(self, job: Job, report: Report) -> Metrics:
         """Prune, reconstruct and measure; with a budget, fine-tune for so many epochs and measure again.
@@ -231,31 +248,10 @@ class PruningEnv(SearchEnv):
         from automl_ext.tasks.pruning.illustrate import draw
 
         draw(self.plan, _counts(candidate), folder / "channels.svg")
-        whole = {name for name, counts in self._legal.items() if len(counts) == 1}
+        whole = {name for name, counts in self._layout.legal.items() if len(counts) == 1}
         draw_couplings(self.plan, whole, folder / "couplings.svg")
 
     # ---------------------------------------------------------------- parts
-
-    def _lay_out(self, round_to: int, low: float, high: Mapping[Kind, float] | None, protect: Sequence[str]) -> None:
-        """What of the dense network can be pruned, the space of policies, and the references among them."""
-        dense, cost = self._dense(), self.demand.count
-        example = torch.zeros((1, *self.data.train.image.shape[1:]))
-        check_inputs(self.inputs, example)
-        check_fit(dense, example, self.network, self.inputs, self.dataset, self.data.classes)
-        self.plan = inspect(dense, example)
-        check_criterion(self.importance, dense, example, self.plan)
-        if self.demand.on_params:
-            self.plan = with_params(self.plan, dense, example)
-        read(dense)
-        self.macs_dense = total_macs(self.plan, {})
-        limits = Limits(round_to, low, high, tuple(protect))
-        self._legal = limits.legal(self.plan)
-        check_reach(self.plan, limits, self.demand.share, cost, self.demand.option)
-        self._target = self.demand.share * cost(self.plan, {})
-        self.space = keep_space(self.plan, self._legal, self._target, cost, self.demand.option)
-        trained = dense if self.weights else None
-        known = references(trained, example, self.plan, self._legal, self._target, cost)
-        self.references = {name: dict(policy) for name, policy in known.items()}
 
     def _dense(self) -> nn.Module:
         """A fresh dense network, with the stored weights where there are any."""
@@ -268,6 +264,8 @@ class PruningEnv(SearchEnv):
         if self._state is None or self._state[0] != job.shared:
             loaded = shared_state.load(Path(job.shared), self._dense(), self.plan, self.device)
             self._state = (job.shared, loaded)
+            if self.demand.tabled:
+                self.demand.latency.load(Path(job.shared), self.plan)
         return self._state[1]
 
     def _tune(self, network: nn.Module, job: Job, report: Report, done: int = 0) -> int:

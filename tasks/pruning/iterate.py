@@ -17,7 +17,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 from automl_ext.tasks.pruning.carry import after
+from safetensors.torch import load_file
 
 from automl_ext import registry
 from automl_ext.config import Config, changed, load
@@ -42,17 +44,17 @@ def iterate(
 
     densities: shares of the whole network that may stay, falling. Rounds are known by their names.
     Raises ConfigError for what cannot work, the last density included, before anything is trained; RunError where a
-    round was made with another config; Complaint where one fails, stops, or misses a bound of `expect`.
+    round was made with another config or other weights; Complaint where one fails, stops, or misses an expectation.
     """
     out = Path(out)
     _check(densities)
-    construct(_round(config, len(densities), densities[-1], None))
+    construct(_round(config, len(densities), densities[-1]))
     rows: list[dict[str, Any]] = []
-    best: Path | None = None
+    exported: list[Path] = []
     for number, density in enumerate(densities, 1):
-        run = _play(_round(config, number, density, best), out, say)
-        best = run.folder / "best"
-        if not (best / "model.safetensors").is_file():
+        run = _play(_round(config, number, density, exported), out, exported, say)
+        exported.append(run.folder / "best")
+        if not (exported[-1] / "model.safetensors").is_file():
             raise RunError(f"{run.folder}: it exported no network, so that the next round has nothing to begin with")
         chosen: dict[str, Any] = next((row for row in summary(run)["table"] if row["role"] == "searched"), {})
         found = {name: chosen[name] for name in COLUMNS if isinstance(chosen.get(name), float)}
@@ -84,14 +86,14 @@ def _check(densities: Sequence[float]) -> None:
         raise ConfigError("densities", f"must be falling shares, such as 0.5 0.35 0.25 0.2, not {said}")
 
 
-def _round(config: Config, number: int, density: float, best: Path | None) -> Config:
-    """The config of one round. best: what the round before exported; None: the network that the config names."""
-    options = after(config.env.id, config.env.options, density, best)
+def _round(config: Config, number: int, density: float, exported: Sequence[Path] = ()) -> Config:
+    """The config of one round. exported: by the rounds before."""
+    options = after(config.env.id, config.env.options, density, *exported[-1:], *exported[:1])
     name = f"round-{number}-{density:g}-{config.name}"[:60]
     return config.model_copy(update={"name": name, "env": config.env.model_copy(update={"options": options})})
 
 
-def _play(config: Config, out: Path, say: Callable[[str], None]) -> Run:
+def _play(config: Config, out: Path, exported: Sequence[Path], say: Callable[[str], None]) -> Run:
     """The finished run of `config` in `out`: as it lies there, continued, or made."""
     known = _known(config, out)
     if known is None:
@@ -99,15 +101,27 @@ def _play(config: Config, out: Path, say: Callable[[str], None]) -> Run:
         whole, env, searcher = construct(config)
         play(run := Run.create(whole, out), env, searcher, False)
         return Run.open(run.folder)
-    if keys := changed(known.config, config):
-        raise RunError(f"{known.folder}: was made with another {', '.join(keys)}; give another folder (--out) or name")
+    _check_same(known, config, exported)
     if known.manifest.get("outcome") == "finished" and (known.folder / "best").is_dir():
         say(f"{config.name}: taken over from {known.folder}")
         return known
     say(f"{config.name}: goes on in {known.folder}")
-    _, env, searcher = construct(known.config)
-    play(Run.resume(known.folder), env, searcher, False)
+    whole, env, searcher = construct(config)
+    play(Run.resume(known.folder, whole), env, searcher, False)
     return Run.open(known.folder)
+
+
+def _check_same(known: Run, config: Config, exported: Sequence[Path]) -> None:
+    """RunError where a round was made with another config, or began with other weights than are exported now."""
+    totals = [key for key in ("trials", "wall_time", "target") if getattr(known.config, key) != getattr(config, key)]
+    if keys := [*changed(known.config, config), *totals]:
+        raise RunError(f"{known.folder}: was made with other values of {', '.join(keys)}; give another --out or name")
+    began = known.shared / "network.safetensors"
+    if not exported or not began.is_file():
+        return
+    before, now = load_file(began), load_file(exported[-1] / "model.safetensors")
+    if before.keys() != now.keys() or not all(torch.equal(before[name], now[name]) for name in now):
+        raise RunError(f"{known.folder}: began with other weights than {exported[-1]} has now; give another --out")
 
 
 def _known(config: Config, out: Path) -> Run | None:

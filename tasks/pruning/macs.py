@@ -11,23 +11,27 @@ from collections.abc import Callable, Mapping
 from automl_ext.tasks.pruning.groups import Layer, Plan, Wires
 from automl_ext.tasks.pruning.network import PruningError
 
-__all__ = ["Cost", "layer_macs", "most", "owners", "total_macs", "uniform"]
+__all__ = ["Cost", "kept", "layer_macs", "most", "owners", "total_macs", "uniform"]
 
 Counts = Mapping[str, int]
 """Group name -> channels that it keeps; a group that is missing keeps all."""
-Cost = Callable[[Plan, Counts], int]
-"""What a policy costs: MACs (`total_macs`) or parameters (`total_params`). Grows with every count."""
+Cost = Callable[[Plan, Counts], float]
+"""What a policy costs: MACs (`total_macs`), parameters (`total_params`) or latency (`LatencyCost`). Grows with every
+count."""
 
 
 def layer_macs(layer: Layer, counts: Counts) -> int:
     """Multiply-accumulates of one layer for one image."""
-    inputs = layer.inputs - _lost(layer.reads, counts)
-    outputs = layer.outputs - _lost(layer.writes, counts)
-    if layer.depthwise:
-        inputs = 1
-    elif layer.groups > 1:
+    inputs, outputs = kept(layer, counts)
+    if layer.groups > 1 and not layer.depthwise:
         inputs //= layer.groups
     return layer.kernel[0] * layer.kernel[1] * inputs * outputs * layer.places
+
+
+def kept(layer: Layer, counts: Counts) -> tuple[int, int]:
+    """(inputs, outputs) that one layer keeps; a depthwise one reads a single input for each output."""
+    outputs = layer.outputs - _lost(layer.writes, counts)
+    return (1 if layer.depthwise else layer.inputs - _lost(layer.reads, counts)), outputs
 
 
 def total_macs(plan: Plan, counts: Counts) -> int:

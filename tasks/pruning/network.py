@@ -1,8 +1,9 @@
-"""Dense networks by name, a user's own by `package.module:function`, and their stored weights."""
+"""Dense networks by name, a user's own by `package.module:function`, exported ones by folder; their stored weights."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-__all__ = ["NETWORKS", "PruningError", "build", "first_line", "load_weights", "named"]
+__all__ = ["NETWORKS", "PruningError", "build", "first_line", "load_weights", "named", "own_weights"]
 
 
 class PruningError(ValueError):
@@ -40,19 +41,23 @@ NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
 def build(name: str, channels: int, classes: int, width: float = 1) -> nn.Module:
     """The network `name` for images of `channels` channels, freshly initialised from torch's global generator.
 
+    name: a key of NETWORKS; `package.module:function`, a function without arguments that returns an nn.Module; or the
+    folder of an exported network (`runs/x-s0/best`), whose model.py is imported, as a module of the user's would be.
     width: multiplier of the channel counts of a network of NETWORKS, rounded as that network rounds.
-
-    name: a key of NETWORKS, or `package.module:function`, a function without arguments that returns an nn.Module.
     Raises PruningError, one line, for a name that leads nowhere or a function that returns something else.
     """
     if name in NETWORKS:
         return NETWORKS[name](channels, classes, **({} if width == 1 else {"width": width}))
-    if ":" not in name:
-        known = ", ".join(sorted(NETWORKS))
-        raise PruningError(f"network {name!r} is unknown: give one of {known}, or package.module:function")
+    known = ", ".join(sorted(NETWORKS))
+    exported = own_weights(name) is not None
+    if ":" not in name and not exported:
+        raise PruningError(
+            f"network {name!r} is unknown: give one of {known}, package.module:function, or an exported folder"
+        )
     if width != 1:
-        known = ", ".join(sorted(NETWORKS))
         raise PruningError(f"width {width:g} is for {known}; your own network {name!r} has the width that it has")
+    if exported:
+        return _exported(Path(name))
     function = named("network", name)
     try:
         network = function()
@@ -72,6 +77,30 @@ def named(option: str, name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # a module of the user's own may raise anything
         raise PruningError(f"{option} {name!r} cannot be imported: {first_line(error)}") from error
+
+
+def own_weights(name: str) -> str | None:
+    """The path of the weights that lie beside an exported network; None for a `name` that is no such folder."""
+    stored = Path(name) / "model.safetensors"
+    try:
+        return str(stored) if stored.is_file() and stored.with_name("model.py").is_file() else None
+    except OSError:
+        return None
+
+
+def _exported(folder: Path) -> nn.Module:
+    try:
+        spec = importlib.util.spec_from_file_location("automl_ext_exported_model", folder / "model.py")
+        if spec is None or spec.loader is None:
+            raise ImportError("no Python source")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        network = module.load(folder / "model.safetensors")
+    except Exception as error:
+        raise PruningError(f"network {str(folder)!r} could not be loaded: {first_line(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise PruningError(f"network {str(folder)!r} gave a {type(network).__name__}, not a torch.nn.Module")
+    return network
 
 
 def load_weights(network: nn.Module, path: str) -> None:

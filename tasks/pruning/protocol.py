@@ -1,19 +1,20 @@
 """What a search is asked for: the objectives, and what a policy may cost.
 
-resource: as accurate as can be within a share of the dense network's multiply-accumulates or parameters; free with
-several objectives. accuracy-macs, accuracy-params: AMC's accuracy-guaranteed protocol, no budget, and the objective is
-`reward`, -error x log(multiply-accumulates) or -error x log(parameters), both counts raw, the logarithm natural (He et
-al., ECCV 2018, arXiv 1802.03494).
+resource: as accurate as can be within a share of the dense network's multiply-accumulates, parameters or latency (by a
+table); free with several objectives. accuracy-macs, accuracy-params: AMC's accuracy-guaranteed protocol, no budget, and
+the objective is `reward`, -error x log(multiply-accumulates) or -error x log(parameters), both counts raw, the
+logarithm natural (He et al., ECCV 2018, arXiv 1802.03494).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from automl_ext.tasks.pruning.groups import Plan
+from automl_ext.tasks.pruning.latency_table import LatencyCost
 from automl_ext.tasks.pruning.macs import Cost, total_macs
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.params import total_params
@@ -24,25 +25,31 @@ __all__ = ["GOALS", "Demand", "Goal", "Protocol", "Traded", "demand", "objective
 
 Protocol = Literal["resource", "accuracy-macs", "accuracy-params"]
 Goal = Literal["max", "min"]
-Traded = Literal["accuracy", "macs_m", "macs_kept", "params_k", "latency_ms"]
+Traded = Literal["accuracy", "macs_m", "macs_kept", "params_k", "latency_ms", "latency_table_ms"]
 """The metrics that can be objectives."""
 GOALS: Mapping[str, Goal] = {
     "accuracy": "max", "macs_m": "min", "macs_kept": "min", "params_k": "min", "latency_ms": "min",
+    "latency_table_ms": "min",
 }  # fmt: skip
-MEASURED = ("latency_ms",)
+TABLED = ("latency_kept", "latency_table_ms")
+"""The metrics that need the latency table."""
+MEASURED = ("latency_ms", *TABLED)
+Budget = Literal["macs_kept", "params_kept", "latency_kept"]
 PROTOCOLS = ("resource", "accuracy-macs", "accuracy-params")
 
 
 @dataclass(frozen=True)
 class Demand:
     """objectives: the first is the primary one. option: the budget's, which says what is counted. share: of the dense
-    cost that a policy may use; 1 is free. rewarded: whether the objective is `reward`.
+    cost that a policy may use; 1 is free. rewarded: whether the objective is `reward`. latency: the cost by the table,
+    which it learns only after `prepare`.
     """
 
     objectives: tuple[Objective, ...]
-    option: Literal["macs_kept", "params_kept"]
+    option: Budget
     share: float
     rewarded: bool
+    latency: LatencyCost = field(default_factory=LatencyCost, compare=False)
 
     @property
     def free(self) -> bool:
@@ -53,13 +60,33 @@ class Demand:
         return self.option == "params_kept"
 
     @property
+    def on_latency(self) -> bool:
+        """Whether the budget is on what only a table knows."""
+        return self.option == "latency_kept"
+
+    @property
+    def tabled(self) -> bool:
+        """Whether the latency table is needed."""
+        return self.on_latency or any(objective.name in TABLED for objective in self.objectives)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Wall-clock metrics that `sizes` gives."""
+        return TABLED if self.tabled else ()
+
+    @property
     def count(self) -> Cost:
-        """What a policy costs: parameters or multiply-accumulates."""
+        """What a policy costs: latency, parameters or multiply-accumulates."""
+        if self.on_latency:
+            return self.latency
         return total_params if self.on_params else total_macs
 
     def sizes(self, plan: Plan, counts: Mapping[str, int]) -> dict[str, float]:
-        """`params_kept`, share of the dense parameters, where the demand is about them."""
-        return {"params_kept": self.count(plan, counts) / self.count(plan, {})} if self.on_params else {}
+        """`params_kept`, share of the dense parameters, and what the latency table says, where the demand is about
+        them.
+        """
+        sizes = {"params_kept": self.count(plan, counts) / self.count(plan, {})} if self.on_params else {}
+        return sizes | (self.latency.metrics(plan, counts) if self.tabled else {})
 
     def reward(self, plan: Plan, counts: Mapping[str, int], accuracy: float) -> dict[str, float]:
         """`reward`, -error x log(cost), where it is the objective. accuracy: in [0, 1].
@@ -75,6 +102,7 @@ def demand(
     objectives: Mapping[Traded, Goal] | None = None,
     macs_kept: float | None = None,
     params_kept: float | None = None,
+    latency_kept: float | None = None,
 ) -> Demand:
     """What the options ask for. Without a budget: half of the MACs for one objective, all for several.
 
@@ -83,18 +111,20 @@ def demand(
     """
     if protocol not in PROTOCOLS:
         raise PruningError(f"protocol {protocol!r} is unknown; legal: {', '.join(PROTOCOLS)}")
-    given = {"objectives": objectives, "macs_kept": macs_kept, "params_kept": params_kept}
+    budgets: dict[Budget, float | None]
+    budgets = {"macs_kept": macs_kept, "params_kept": params_kept, "latency_kept": latency_kept}
+    given = [option for option, share in budgets.items() if share is not None]
     if protocol != "resource":
-        for name, value in given.items():
-            if value is not None:
-                raise PruningError(f"protocol {protocol} has no budget and one objective; leave {name} out")
-        option: Literal["macs_kept", "params_kept"] = "params_kept" if protocol == "accuracy-params" else "macs_kept"
-        return Demand((Objective("reward"),), option, 1.0, True)
-    if macs_kept is not None and params_kept is not None:
-        raise PruningError("macs_kept and params_kept: give one of them, not both")
+        needless = given if objectives is None else ["objectives"]
+        if needless:
+            raise PruningError(f"protocol {protocol} has no budget and one objective; leave {needless[0]} out")
+        counted: Budget = "params_kept" if protocol == "accuracy-params" else "macs_kept"
+        return Demand((Objective("reward"),), counted, 1.0, True)
+    if len(given) > 1:
+        raise PruningError(f"{' and '.join(given)}: give one of them only")
     wanted = objectives_of(objectives, GOALS)
-    option = "macs_kept" if params_kept is None else "params_kept"
-    share = macs_kept if params_kept is None else params_kept
+    option = given[0] if given else "macs_kept"
+    share = budgets[option]
     if share is None:
         share = 0.5 if len(wanted) == 1 else 1.0
     if not 0 < share <= 1:

@@ -1,7 +1,8 @@
 """A cheap accuracy ahead of the full evaluation, so that a stopping rule can spare what is not worth it.
 
-gram: reconstruction from the Gram matrices of the dense inputs, no pass over calibration images. small: the same
-reconstruction as in full, from CALIBRATION images. Either is measured on REWARD reward images.
+gram: reconstruction from the Gram matrices of the dense inputs, and batch-norm statistics anew, without which it ranks
+policies badly. small: the same reconstruction as in full. Either takes CALIBRATION images and is measured on REWARD
+reward images.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def needs_grams(sieve: Sieve, recovery: Recovery) -> bool:
 def cheaply_slim(sieve: Sieve, prepared: Prepared, counts: Mapping[str, int], recovery: Recovery) -> nn.Module:
     """As `evaluate.slim`, for less."""
     if sieve == "gram":
-        recovery = replace(recovery, reconstruction="gram")
+        recovery = replace(recovery, reconstruction="gram", recalibrate=True)
     return slim(replace(prepared, dense=prepared.dense.first(CALIBRATION)), counts, recovery)
 
 

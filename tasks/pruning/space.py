@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from automl_ext.space import Decision, Integer, Space, Value, Walk
 
-__all__ = ["FEATURES", "KINDS", "Ledger", "Observer", "keep_space", "options"]
+__all__ = ["FEATURES", "KINDS", "Ledger", "Observer", "check_reachable", "keep_space", "options"]
 
 FEATURES = ("t", "n", "c", "h", "w", "stride", "k", "macs", "reduced", "rest", "before")
 """AMC's state, in its order."""
@@ -88,6 +88,15 @@ def _options(group: Group, round_to: int, least: int) -> range:
     return range(first, channels + 1, round_to)
 
 
+def check_reachable(plan: Plan, legal: Mapping[str, range], target: float, cost: Cost, option: str) -> None:
+    """PruningError, naming `option` and the reachable minimum, where no policy costs at most `target`."""
+    least = cost(plan, {name: counts[0] for name, counts in legal.items()})
+    if least > target:
+        dense = cost(plan, {})
+        asked, left = target / dense, least / dense
+        raise PruningError(f"{option} {asked:.4g} cannot be reached: with every group at its least, {left:.4g} remain")
+
+
 def keep_space(
     plan: Plan, legal: Mapping[str, range], target: float, cost: Cost = total_macs, option: str = "macs_kept"
 ) -> Space:
@@ -96,13 +105,8 @@ def keep_space(
 
     Raises PruningError, naming `option` and the reachable minimum, where no policy stays within it.
     """
+    check_reachable(plan, legal, target, cost, option)
     least = {name: counts[0] for name, counts in legal.items()}
-    dense = cost(plan, {})
-    if cost(plan, least) > target:
-        minimum = cost(plan, least) / dense
-        raise PruningError(
-            f"{option} {target / dense:.4g} cannot be reached: with every group at its least, {minimum:.4g} remain"
-        )
 
     def narrow(path: str, decision: Decision, made: Mapping[str, Value]) -> Decision:
         if not isinstance(decision, Integer):
@@ -112,7 +116,7 @@ def keep_space(
         return decision if high is None else decision.within(decision.low, high)
 
     decisions = [Integer(name, counts[0], counts[-1], counts.step) for name, counts in legal.items()]
-    return Space(*decisions, narrow=narrow if target < dense else None)
+    return Space(*decisions, narrow=narrow if target < cost(plan, {}) else None)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import final
 
@@ -40,22 +40,31 @@ class Laps:
         self._last = now
 
 
-def latency(network: nn.Module, example: Tensor, batch: int, repeats: int = 15) -> dict[str, float]:
-    """Milliseconds of one forward pass of `batch` images, on one thread: `repeats` passes after 3 warm-ups.
+def latency(
+    network: nn.Module,
+    example: Tensor,
+    batch: int,
+    repeats: int = 15,
+    warmups: int = 3,
+    clock: Callable[[], float] | None = None,
+) -> dict[str, float]:
+    """Milliseconds of one forward pass of `batch` images, on one thread: `repeats` passes after `warmups`.
 
-    latency_ms: their median; latency_iqr_ms: the distance between their quartiles. example: (1, c, h, w), on the
-    network's device. Leaves the network in eval mode.
+    latency_ms: their median; latency_iqr_ms: the distance between their quartiles. example: one image, (1, c, h, w), or
+    what else the network takes, on its device. clock: seconds, by default those on the wall. Leaves the network in eval
+    mode.
     """
-    images = example.expand(batch, -1, -1, -1).contiguous()
+    images = example.expand(batch, *example.shape[1:]).contiguous()
+    clock = clock or time.perf_counter
     seconds = []
     network.eval()
     with torch.inference_mode(), _one_thread():
-        for _ in range(repeats + 3):
-            begin = time.perf_counter()
+        for _ in range(repeats + warmups):
+            begin = clock()
             network(images)
             _settle()
-            seconds.append(time.perf_counter() - begin)
-    lower, middle, upper = statistics.quantiles(seconds[3:], n=4, method="inclusive")
+            seconds.append(clock() - begin)
+    lower, middle, upper = statistics.quantiles(seconds[warmups:], n=4, method="inclusive")
     return {"latency_ms": 1000 * middle, "latency_iqr_ms": 1000 * (upper - lower)}
 
 

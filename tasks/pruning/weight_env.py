@@ -26,7 +26,7 @@ from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, counted_layers
 from automl_ext.tasks.pruning.images import rewarded_data
 from automl_ext.tasks.pruning.inputs import check_fit, check_inputs
-from automl_ext.tasks.pruning.network import PruningError
+from automl_ext.tasks.pruning.network import PruningError, own_weights
 from automl_ext.tasks.pruning.prepared import tensors
 from automl_ext.tasks.pruning.protocol import Goal
 from automl_ext.tasks.pruning.reconstruct import reestimate_norms
@@ -68,9 +68,10 @@ class WeightPruningEnv(SearchEnv):
     protocol: resource, within `weights_kept` (a share of the weights of all these layers; by default a half, all with
     several objectives), or accuracy-params, free, on AMC's reward. objectives: metric -> goal, several at once, the
     first is the primary one. See weight_protocol.py.
-    network: a key of network.NETWORKS, or package.module:function that returns an nn.Module. weights: its trained state
-    dict (.safetensors or .npz), also a sparse one: what is zero stays so. Without it the network is trained in
-    `prepare` for `epochs` at `rate`. width, inputs: as PruningEnv has them.
+    network: a key of network.NETWORKS, package.module:function that returns an nn.Module, or the folder of an exported
+    network. weights: its trained state dict (.safetensors or .npz), also a sparse one: what is zero stays so; an
+    exported network has its own; without, the network is trained in `prepare` for `epochs` at `rate`. width, inputs: as
+    PruningEnv has them.
     high: kind of layer -> largest share of its weights that may go, AMC's a_max. protect: layers never pruned.
     recalibrate: batch-norm statistics anew, from `calibration_images` of the train part.
     reward_images: how many validation images an evaluation uses. mean, std: for the inputs, if not the train part's.
@@ -114,7 +115,7 @@ class WeightPruningEnv(SearchEnv):
         check_positive(calibration_images=calibration_images, reward_images=reward_images, epochs=epochs, rate=rate,
                        tune_rate=tune_rate, tune_batch=tune_batch, width=width)  # fmt: skip
         self.demand = weight_demand(protocol, objectives, weights_kept)
-        self.network, self.weights, self.dataset, self.seed = network, weights, dataset, seed
+        self.network, self.weights, self.dataset, self.seed = network, weights or own_weights(network), dataset, seed
         self.width, self.inputs = width, inputs
         self.recalibrate, self.calibration_images = recalibrate, calibration_images
         self.device = resolve_device(device)

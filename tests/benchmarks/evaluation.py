@@ -23,11 +23,24 @@ from automl_ext.tasks.pruning.env import PruningEnv
 from automl_ext.tasks.pruning.evaluate import slim
 from automl_ext.tasks.pruning.segments import PART
 from automl_ext.tasks.pruning.timing import latency
-from pruning import environment
 from torch import Tensor, nn
 
 from automl_ext.data import normalise
 from automl_ext.env import Job, never_stop
+
+
+def environment(data: Path, seed: int, **options: Any) -> dict[str, Any]:
+    """ResNet-20 with its weights and images, within half of its MACs."""
+    return {
+        "network": "resnet20",
+        "weights": str((data / "resnet20-cifar10.npz").resolve()),
+        "dataset": f"npz:{(data / 'cifar10-jpeg.npz').resolve()}",
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "macs_kept": 0.5,
+        "seed": seed,
+        **options,
+    }
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -91,7 +104,6 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     made = environment(options.data, 0, network=options.network, calibration_images=options.calibration)
-    made.pop("id")
     if options.network != "resnet20":
         made.update(weights=None, epochs=1)
     env = PruningEnv(**made)

@@ -107,7 +107,7 @@ def _policies(
     for name in ("uniform", "dense"):
         yield name, dict(known.ranking), dict(target.references[name])
     labels = target.calibration_labels() if hasattr(target, "calibration_labels") else _labels(target, seed)
-    yield from one_shot(known, target._legal, target._target, labels)
+    yield from one_shot(known, target._layout.legal, target._layout.target, labels)
 
 
 def _labels(target: PruningEnv, seed: int) -> Any:

@@ -83,8 +83,8 @@ def _cell(values: Sequence[float]) -> str:
     return f"{middle} ({low} to {high})" if len(values) > 1 else middle
 
 
-def write(text: str, file: Path) -> None:
+def write(text: str, file: Path, marks: tuple[str, str] = MARKS) -> None:
     """Put `text` between the marks of a Markdown file."""
-    before, rest = file.read_text().split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    file.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
+    before, rest = file.read_text().split(marks[0])
+    _, after = rest.split(marks[1])
+    file.write_text(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{after}")

@@ -122,6 +122,9 @@ def test_the_export_loads_without_this_package(env, folder, tmp_path):
     assert recipe["macs"] == sum(layer["macs"] for layer in recipe["layers"].values()) < recipe["macs_dense"]
     assert len(recipe["layers"]["layer1.0.conv1"]["outputs"]) == candidate["layer1.0.conv1"]
     assert recipe["metrics"]["accuracy"] == pytest.approx(accuracy(network, env.data.val, env.data, CPU))
+    again = PruningEnv(str(tmp_path / "best"))
+    assert {group.name: group.channels for group in again.plan.groups} == candidate
+    assert again.macs_dense == recipe["macs"] and again.weights == str(tmp_path / "best" / "model.safetensors")
 
 
 _USERS = """

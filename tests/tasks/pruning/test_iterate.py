@@ -9,8 +9,9 @@ import types
 import pytest
 import torch
 from automl_ext.tasks.pruning import iterate as rounds
+from automl_ext.tasks.pruning.carry import after
 from automl_ext.tasks.pruning.iterate import iterate, main, shown
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from automl_ext.config import Config
@@ -66,8 +67,14 @@ def test_rounds_are_nested_taken_over_and_continued(config, tmp_path, monkeypatc
     kept = [sum(int((t != 0).sum()) for t in each.values()) for each in (before, after)]
     assert kept[0] <= 0.6 * 1384 and kept[1] <= 0.4 * 1384
     changed = config.model_copy(update={"trials": 2, "searcher": config.searcher.model_copy(update={"name": "local"})})
-    with pytest.raises(RunError, match="was made with another searcher"):
+    with pytest.raises(RunError, match="was made with other values of searcher"):
         iterate(changed, [0.6], tmp_path, said.append)
+    with pytest.raises(RunError, match="was made with other values of trials"):
+        iterate(config.model_copy(update={"trials": 3}), [0.6], tmp_path, said.append)
+    stored = load_file(f"{first['run']}/best/model.safetensors")
+    save_file({**stored, "0.weight": stored["0.weight"] + 1}, f"{first['run']}/best/model.safetensors")
+    with pytest.raises(RunError, match=r"round-2-0\.4-tiny-s0: began with other weights"):
+        iterate(config, [0.6, 0.4], tmp_path, said.append)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +104,20 @@ def test_the_table_has_a_row_a_round():
     rows = [{"density": 0.5, "accuracy": 0.9, "run": "a"}, {"density": 0.025, "accuracy": 0.5, "run": "b"}]
     lines = shown(rows).splitlines()
     assert lines[2].split()[0] == "50%" and "90.00" in lines[2] and lines[3].split()[0] == "2.50%"
+
+
+def test_rounds_of_channels_begin_with_the_exported_network(tmp_path):
+    """as many MACs may stay as the density of the first network's"""
+    first, best = tmp_path / "1", tmp_path / "2"
+    for folder, recipe in ((first, {"macs": 500, "macs_dense": 1000}), (best, {"macs": 400, "macs_dense": 500})):
+        folder.mkdir()
+        (folder / "recipe.json").write_text(json.dumps(recipe))
+    options = {"network": "small", "weights": "dense.npz", "round_to": 2}
+    assert after("automl_ext/Pruning-v0", options, 0.5) == {**options, "macs_kept": 0.5}
+    carried = after("automl_ext/Pruning-v0", options, 0.3, best, first)
+    assert carried == {"network": str(best), "round_to": 2, "macs_kept": 0.3 * 1000 / 400}
+    assert after("automl_ext/Pruning-v0", options, 0.45, best, first)["macs_kept"] == 1
+    with pytest.raises(ConfigError, match="by their MACs only"):
+        after("automl_ext/Pruning-v0", {"params_kept": 0.5}, 0.5)
+    with pytest.raises(ConfigError, match=r"cannot be pruned in rounds; legal: .*, automl_ext/Weight"):
+        after("automl_ext/Architecture-v0", {}, 0.5)

@@ -86,6 +86,15 @@ def test_the_small_sieve_is_the_same_reconstruction_from_the_first_images(sieved
     assert len(prepared.dense.images) <= 200 and all(torch.equal(full[name], cheap[name]) for name in full)
 
 
+@pytest.mark.parametrize("sieved", ["gram"], indirect=True)
+def test_gram_matrices_come_with_batch_norm_statistics_anew(sieved):
+    env, shared = sieved
+    prepared = env._prepared(Job(0, POLICY, shared=shared))
+    cheap = cheaply_slim("gram", prepared, POLICY, env.recovery).state_dict()
+    same = slim(prepared, POLICY, Recovery("gram", True, env.recovery.ridge, True)).state_dict()
+    assert all(torch.equal(same[name], cheap[name]) for name in same)
+
+
 def test_cheap_images_are_spread_over_all():
     images = Split(torch.zeros(1000, 1, 1, 1, dtype=torch.uint8), torch.arange(1000))
     assert cheap_images(images).label.tolist() == list(range(0, 1000, 4))

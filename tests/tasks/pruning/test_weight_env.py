@@ -164,6 +164,9 @@ def test_the_export_loads_without_this_package(env, folder, tmp_path, with_progr
     assert exported(images).shape == (3, 10) and torch.allclose(program(images), exported(images), atol=1e-5)
     zeros = sum(int((value == 0).sum()) for name, value in program.state_dict().items() if value.ndim > 1)
     assert zeros == recipe["weights"] - recipe["kept"]
+    later = WeightPruningEnv(str(tmp_path), weights_kept=0.4, **QUICK)
+    assert {part.name: part.most / part.weights for part in later.parts} == candidate
+    assert "global-magnitude" in later.references
 
 
 @pytest.mark.slow
@@ -195,6 +198,10 @@ def test_searchers_work_on_it(network, searcher, tmp_path):
 
 def test_bad_options_are_refused_in_one_line(network, tmp_path):
     save_file(nn.Sequential(nn.Conv2d(3, 8, 3)).state_dict(), tmp_path / "other.safetensors")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.py").write_text("raise RuntimeError('no such layers')\n")
+    save_file({}, broken / "model.safetensors")
     for options, message in [
         (
             {"weights_kept": 0.05},
@@ -210,6 +217,8 @@ def test_bad_options_are_refused_in_one_line(network, tmp_path):
         ({"tune_rate": 0.0}, "tune_rate must be above 0"),
         ({"network": "tiny_weights:tied"}, "layers 0 and 1 share their weights"),
         ({"network": "small?"}, "network 'small[?]' is unknown"),
+        ({"network": "x" * 5000}, "is unknown"),
+        ({"network": str(broken)}, "broken' could not be loaded: no such layers"),
     ]:
         with pytest.raises(PruningError, match=message) as caught:
             WeightPruningEnv(**{"network": network, **options})
