@@ -11,6 +11,9 @@ from automl_ext.mistakes import ConfigError
 
 __all__ = ["after"]
 
+INSIDE = ("weights", "inputs", "width")
+"""Options of channel pruning that an exported network has in itself."""
+
 
 def after(
     env: str, options: Mapping[str, Any], density: float, best: Path | None = None, first: Path | None = None
@@ -33,7 +36,7 @@ def after(
     if best is None or first is None:
         return {**options, "macs_kept": density}
     share = density * _macs(first, "macs_dense") / _macs(best, "macs")
-    without = {name: value for name, value in options.items() if name != "weights"}
+    without = {name: value for name, value in options.items() if name not in INSIDE}
     return {**without, "network": str(best), "macs_kept": min(share, 1.0)}
 
 

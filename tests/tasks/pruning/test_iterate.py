@@ -112,7 +112,7 @@ def test_rounds_of_channels_begin_with_the_exported_network(tmp_path):
     for folder, recipe in ((first, {"macs": 500, "macs_dense": 1000}), (best, {"macs": 400, "macs_dense": 500})):
         folder.mkdir()
         (folder / "recipe.json").write_text(json.dumps(recipe))
-    options = {"network": "small", "weights": "dense.npz", "round_to": 2}
+    options = {"network": "small", "weights": "dense.npz", "round_to": 2, "width": 0.5, "inputs": "users:both"}
     assert after("automl_ext/Pruning-v0", options, 0.5) == {**options, "macs_kept": 0.5}
     carried = after("automl_ext/Pruning-v0", options, 0.3, best, first)
     assert carried == {"network": str(best), "round_to": 2, "macs_kept": 0.3 * 1000 / 400}
