@@ -26,7 +26,7 @@ __all__ = ["Sieve", "cheap_images", "cheaply_slim", "check_sieve", "needs_grams"
 
 Sieve = Literal["none", "gram", "small"]
 
-CALIBRATION, REWARD = 200, 250
+CALIBRATION, REWARD = 150, 250
 
 
 def check_sieve(sieve: Sieve, recovery: Recovery) -> None:
