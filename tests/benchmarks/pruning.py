@@ -1,14 +1,14 @@
 """AMC's question on a real network: ResNet-20 at a share of its MACs, on test images, before and after fine-tuning.
 
-    python tests/benchmarks/pruning.py [--data ../shared/data] [--shares 0.5 0.3] [--trials 200] [--seeds 3]
-        [--workers 2] [--write tasks/pruning/README.md]
+    python tests/benchmarks/pruning.py [--data ../shared/data] [--shares 0.5 0.3] [--tuned 0.5] [--trials 200]
+        [--seeds 3] [--workers 2] [--write tasks/pruning/README.md]
 
-Every searcher gets the same evaluations and reward images (1,000 validation images); the best by validation is measured
-once on the 5,000 test images, beside uniform counts and what torch-pruning's criteria prune in one shot. Rivals are
-recovered as the searched policies are (sequential reconstruction) and, as is usual for them, by estimating batch norms
-anew on the same 500 calibration images. A seed fixes calibration and reward images, search and fine-tuning.
-Fine-tuning: the best searched policy, uniform, the criterion that was best on the *test* images with either recovery,
-and the dense network, as many epochs each.
+Every searcher gets the same evaluations, behind the same sieve, and reward images (1,000 validation images); the best by
+validation is measured once on the 5,000 test images, beside uniform counts and what torch-pruning's criteria prune in
+one shot. Rivals are recovered as the searched policies are (sequential reconstruction) and, as is usual for them, by
+estimating batch norms anew on the same 500 calibration images. A seed fixes calibration and reward images, search and
+fine-tuning. Fine-tuning: the best searched policy, the criterion that was best on the *test* images with either
+recovery, and the dense network, as many epochs each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import pruning_table
+import torch
 from automl_ext.tasks.pruning import prepared as shared_state
+from automl_ext.tasks.pruning.dense import rewarded_accuracy
 from automl_ext.tasks.pruning.env import PruningEnv
 from automl_ext.tasks.pruning.evaluate import Recovery, slim
 from automl_ext.tasks.pruning.prepared import Prepared
@@ -32,7 +34,7 @@ from pruning_rivals import one_shot
 from torch import nn
 
 from automl_ext import Run, make, search
-from automl_ext.training import Recipe, accuracy, train
+from automl_ext.training import Recipe, train
 from automl_ext.worker import one_thread
 
 SEARCHERS: dict[str, dict[str, Any]] = {
@@ -43,6 +45,7 @@ SEARCHERS: dict[str, dict[str, Any]] = {
 }
 SAME = Recovery("sequential", refit=True, ridge=0.1, recalibrate=False)
 OWN = Recovery("none", refit=False, ridge=0.1, recalibrate=True)
+STOPPING = {"name": "median", "warmup": 0, "quantile": 0.95}
 RECOVERIES = {"reconstructed": SAME, "norms": OWN}
 Row = dict[str, Any]
 """seed, share, policy, and what was measured: seconds, reconstructed, norms, tuned; accuracies in percent."""
@@ -57,6 +60,7 @@ def environment(data: Path, seed: int, share: float, **options: Any) -> dict[str
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "macs_kept": share,
+        "sieve": "small",
         "seed": seed,
         **options,
     }
@@ -66,7 +70,7 @@ def searched(env: dict[str, Any], searcher: dict[str, Any], trials: int, workers
     """The best policy by validation, the seconds of the whole search, and the folder that prepare left."""
     began = time.perf_counter()
     run = Run.create(
-        env=env, searcher=searcher, trials=trials, seed=env["seed"], parallel=2, final=[{"top": 1}],
+        env=env, searcher=searcher, trials=trials, seed=env["seed"], parallel=2, final=[{"top": 1}], stopping=STOPPING,
         executor={"name": "process", "workers": workers}, out=out,
     )  # fmt: skip
     search(run)
@@ -92,9 +96,10 @@ def compared(env: dict[str, Any], found: list[Row], epochs: int) -> list[Row]:
             row[name] = _tested(target, network)
             networks[policy, name] = network
         rows.append(row)
+    wanted = _tuned(rows, found) if epochs else set()
     for row in rows:
         for name in RECOVERIES:
-            if (row["policy"], name) in _tuned(rows, found):
+            if (row["policy"], name) in wanted:
                 row[f"{name}_tuned"] = _tuned_accuracy(target, networks[row["policy"], name], epochs, env["seed"])
     return rows
 
@@ -106,16 +111,9 @@ def _policies(
         yield row["policy"], dict(known.ranking), row["counts"]
     for name in ("uniform", "dense"):
         yield name, dict(known.ranking), dict(target.references[name])
-    labels = target.calibration_labels() if hasattr(target, "calibration_labels") else _labels(target, seed)
-    yield from one_shot(known, target._layout.legal, target._layout.target, labels)
-
-
-def _labels(target: PruningEnv, seed: int) -> Any:
-    """Labels of the calibration images, drawn as `prepare` draws them."""
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    return target.data.train.label[torch.randperm(len(target.data.train), generator=generator)[:500]]
+    generator = torch.Generator().manual_seed(seed)  # as `prepare` draws the calibration images
+    chosen = torch.randperm(len(target.data.train), generator=generator)[: target.calibration_images]
+    yield from one_shot(known, target._layout.legal, target._layout.target, target.data.train.label[chosen])
 
 
 def _tuned(rows: list[Row], found: list[Row]) -> set[tuple[str, str]]:
@@ -123,12 +121,12 @@ def _tuned(rows: list[Row], found: list[Row]) -> set[tuple[str, str]]:
     mine = {row["policy"] for row in found}
     rivals = [row for row in rows if row["policy"] not in {*mine, "uniform", "dense"}]
     best = max(found, key=lambda row: row["validation"])["policy"]
-    wanted = {(best, "reconstructed"), ("uniform", "reconstructed"), ("dense", "reconstructed")}
+    wanted = {(best, "reconstructed"), ("dense", "reconstructed")}
     return wanted | {(max(rivals, key=lambda row: row[name])["policy"], name) for name in RECOVERIES}
 
 
 def _tested(target: PruningEnv, network: nn.Module) -> float:
-    return 100 * accuracy(network, target.data.test, target.data, target.device, batch=100)
+    return 100 * rewarded_accuracy(network, target.data, target.device, target.data.test)
 
 
 def _tuned_accuracy(target: PruningEnv, network: nn.Module, epochs: int, seed: int) -> float:
@@ -141,12 +139,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--shares", type=float, nargs="*", default=[0.5, 0.3])
+    parser.add_argument("--tuned", type=float, nargs="*", default=[0.5], help="shares with fine-tuning")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
     parser.add_argument("--importance", default="reconstruction", help="for searched and uniform policies")
-    parser.add_argument("--searchers", nargs="*", default=list(SEARCHERS), choices=list(SEARCHERS))
+    parser.add_argument("--searchers", nargs="*", default=["regularized-evolution", "ddpg"], choices=list(SEARCHERS))
     parser.add_argument("--write", type=Path, help="the Markdown file that gets the table")
     given = parser.parse_args()
     waiting, rows = [], []
@@ -161,7 +160,8 @@ def main() -> None:
                     print(f"{share:g} seed {seed} {name:<22} {row['validation']:.2f} % of validation images"
                           f" in {row['seconds']:.0f} s", flush=True)  # fmt: skip
                 waiting.append((env, found))
-        for done, part in enumerate(pool.map(compared, *zip(*waiting, strict=True), [given.epochs] * len(waiting)), 1):
+        epochs = [given.epochs if env["macs_kept"] in given.tuned else 0 for env, _ in waiting]
+        for done, part in enumerate(pool.map(compared, *zip(*waiting, strict=True), epochs), 1):
             rows += part
             print(f"rivals and fine-tuning: {done} of {len(waiting)}", flush=True)
     text = pruning_table.text(rows, given.epochs)

@@ -1,7 +1,7 @@
 """A small MobileNet-V2 on Fashion-MNIST at a share of its latency: time and test accuracy, dense and pruned.
 
     apt-get install dataset-fashion-mnist
-    python tests/benchmarks/pruning_latency.py [--width 0.25] [--epochs 8] [--latency-kept 0.5] [--trials 60] [--tune 3]
+    python tests/benchmarks/pruning_latency.py [--width 0.25] [--epochs 4] [--latency-kept 0.5] [--trials 60] [--tune 3]
         [--seeds 3] [--workers 2] [--write tasks/pruning/README.md]
 
 The network is trained once and searched once a seed, within a share of its latency by the table that prepare measures;
@@ -80,7 +80,8 @@ def milliseconds(networks: dict[str, nn.Module], images: torch.Tensor, repeats: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=float, default=0.25)
-    parser.add_argument("--epochs", type=int, default=8, help="of the dense network")
+    parser.add_argument("--epochs", type=int, default=4, help="of the dense network")
+    parser.add_argument("--weights", type=Path, help="of the dense network, from an earlier call; none is trained then")
     parser.add_argument("--batch", type=int, default=32, help="images a pass")
     parser.add_argument("--latency-kept", type=float, default=0.5)
     parser.add_argument("--trials", type=int, default=60)
@@ -93,8 +94,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         began = time.perf_counter()
-        weights = trained(given, folder)
-        print(f"dense network trained in {time.perf_counter() - began:.0f} s", flush=True)
+        weights = given.weights or trained(given, folder)
+        print(f"dense network: {time.perf_counter() - began:.0f} s", flush=True)
         rows, networks = [], {}
         for seed in range(given.seeds):
             began = time.perf_counter()
