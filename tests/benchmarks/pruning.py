@@ -3,7 +3,7 @@
     python tests/benchmarks/pruning.py [--data ../shared/data] [--shares 0.5 0.3] [--tuned 0.5] [--trials 200]
         [--seeds 3] [--workers 2] [--write tasks/pruning/README.md]
 
-Every searcher gets the same evaluations, behind the same sieve, and reward images (1,000 validation images); the best by
+Every searcher gets as many evaluations, behind the same sieve, on the same 1,000 validation images; the best by
 validation is measured once on the 5,000 test images, beside uniform counts and what torch-pruning's criteria prune in
 one shot. Rivals are recovered as the searched policies are (sequential reconstruction) and, as is usual for them, by
 estimating batch norms anew on the same 500 calibration images. A seed fixes calibration and reward images, search and
