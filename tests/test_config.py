@@ -275,7 +275,7 @@ def test_a_resumed_run_may_not_change_how_it_stops():
 
 def test_a_stopping_rule_is_set_by_an_override_and_reads_back_equal(tmp_path):
     config = checked(load(written(tmp_path, RICH), ["stopping=median", "stopping.warmup=3"]))
-    assert config.to_dict()["stopping"] == {"name": "median", "startup": 5, "warmup": 3}
+    assert config.to_dict()["stopping"] == {"name": "median", "startup": 5, "warmup": 3, "quantile": 0.5}
     assert load(written(tmp_path, config.to_yaml(), "b.yaml")).stopping == config.stopping
     assert checked(Config.from_dict({**MINIMAL, "stopping": None})).stopping is None
 

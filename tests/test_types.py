@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.slow(seconds=40)
 def test_mypy_has_no_complaint(tmp_path):
     pytest.importorskip("mypy")
-    if Path(automl_ext.__file__).is_relative_to(ROOT):
+    if Path(automl_ext.__file__).is_relative_to(ROOT / "automl_ext"):
         pytest.skip("mypy does not find what is installed as editable; use tox -e type")
     files = ["--config-file", ROOT / "pyproject.toml", "--cache-dir", tmp_path / "cache"]
     command = [sys.executable, "-m", "mypy", *files, "-p", "automl_ext"]

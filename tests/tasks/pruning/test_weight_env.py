@@ -176,10 +176,10 @@ def test_the_picture_is_a_self_contained_svg(env, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_papers_reward(network, folder):
-    env = WeightPruningEnv(network, protocol="accuracy-params", **QUICK)
-    assert dict(env.references["dense"]) in env.space and [one.name for one in env.objectives] == ["reward"]
-    metrics = env.evaluate(Job(0, env.references["uniform-0.25"], shared=str(folder)), never_stop)
+def test_the_papers_reward(network, env, folder):
+    free = WeightPruningEnv(network, protocol="accuracy-params", **QUICK)
+    assert dict(free.references["dense"]) in free.space and [one.name for one in free.objectives] == ["reward"]
+    metrics = free.evaluate(Job(0, free.references["uniform-0.25"], shared=str(folder)), never_stop)
     assert metrics["reward"] == pytest.approx(-(1 - metrics["accuracy"]) * math.log(1000 * metrics["weights_k"]))
 
 
