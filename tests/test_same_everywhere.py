@@ -68,7 +68,7 @@ def test_a_real_network_on_no_one_and_four_workers(tmp_path, pools):
         "target": "Digits",
         "options": {"steps": 20},
         "searcher": "regularized-evolution",
-        "trials": 10,
+        "trials": 8,
         "reward": reward,
     }
     expected = play(tmp_path, **fields)

@@ -50,14 +50,14 @@ TRIALS = {
     "reinforce": 9,
     "tournament": 12,
 }
-"""Of the contract's searches; the others have 30. A search is resumed after every trial, so that time is quadratic."""
+"""Of the contract's searches; the others have 20. A search is resumed after every trial, so that time is quadratic."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHERS)
 def test_every_searcher_keeps_the_contract(name):
     """With small options, so that its phases all lie within the contract's few trials."""
-    check_searcher(searcher_class(name), options=SMALL.get(name), learns=False, trials=TRIALS.get(name, 30))
+    check_searcher(searcher_class(name), options=SMALL.get(name), learns=False, trials=TRIALS.get(name, 20))
 
 
 ENOUGH = {
