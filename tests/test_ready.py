@@ -67,6 +67,7 @@ def config(searcher="random", **fields):
     ],
     ids=lambda searcher: searcher if isinstance(searcher, str) else searcher["name"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_searchers_see_the_bound_that_prepare_found(searcher, tmp_path):
     run = start(config(searcher), tmp_path)
     sums = [sum(trial.candidate.values()) for trial in run.trials("search")]

@@ -105,6 +105,7 @@ def test_lookup_never_falls_however_noisy_the_measurement():
     assert values.max() == round(noisy.max())
 
 
+@pytest.mark.slow
 def test_a_table_rises_with_every_count_and_survives_json(mixed, counted, tmp_path):
     network, example, plan = mixed
     table = measure(network, plan, example, 1)
@@ -122,6 +123,7 @@ def test_a_table_rises_with_every_count_and_survives_json(mixed, counted, tmp_pa
         load(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_layers_and_the_rest_are_what_was_measured(mixed, counted):
     """each layer at its grid points; what is left is norms and activations, so that evenly pruned networks come out"""
     network, example, plan = mixed

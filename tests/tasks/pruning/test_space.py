@@ -101,6 +101,7 @@ def test_the_state_tells_steps_apart(plan):
     assert table[1, FEATURES.index("before")] == pytest.approx(2 / plan.groups[0].channels)
 
 
+@pytest.mark.slow
 def test_options_follow_round_to_and_low(small):
     plan = inspect(*small)
     assert options(plan, 1, 1)["conv1"] == range(1, 17)
@@ -133,6 +134,7 @@ def test_high_bounds_what_may_go_by_the_kind_of_layer():
             options(plan, 1, 1, high)
 
 
+@pytest.mark.slow
 def test_protected_layers_keep_their_inputs_and_outputs(small):
     plan = inspect(*small)
     legal = options(plan, 8, 1, None, ["layer1.0.conv2"])
@@ -179,6 +181,7 @@ def test_uniform_is_what_trying_every_share_gives_at_a_few_counts_of_macs(plan, 
     assert 0 < len(calls) <= 12  # the widest network here has hundreds of shares to choose from
 
 
+@pytest.mark.slow
 def test_mutation_exchanges_macs_between_two_groups(plan):
     target = 0.5 * total_macs(plan, {})
     legal = options(plan, 2, 2)
@@ -199,6 +202,7 @@ def test_mutation_exchanges_macs_between_two_groups(plan):
     assert variation.mutate(genes, np.random.default_rng(5)) == variation.mutate(genes, np.random.default_rng(5))
 
 
+@pytest.mark.slow
 def test_mutation_of_a_single_movable_group_is_the_generic_one(small):
     plan = inspect(*small)
     legal = {name: range(values[-1], values[-1] + 1) for name, values in options(plan, 1, 1).items()}

@@ -196,6 +196,7 @@ def test_searchers_work_on_it(network, searcher, tmp_path):
     assert (run.folder / "best" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_bad_options_are_refused_in_one_line(network, tmp_path):
     save_file(nn.Sequential(nn.Conv2d(3, 8, 3)).state_dict(), tmp_path / "other.safetensors")
     broken = tmp_path / "broken"
