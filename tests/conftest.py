@@ -20,8 +20,13 @@ def _one_thread():
     one_thread()
 
 
-def pytest_collection_modifyitems(items):
-    """Slow ones first, those that say their `seconds` before all, so that no process is left alone with one."""
+def pytest_collection_modifyitems(config, items):
+    """Slow ones first, those that say their `seconds` before all, so that no process is left alone with one.
+
+    Those marked thorough only where they are asked for.
+    """
+    if "thorough" not in config.option.markexpr:
+        items[:] = [item for item in items if item.get_closest_marker("thorough") is None]
     items.sort(key=lambda item: -_seconds(item.get_closest_marker("slow")))
 
 

@@ -71,9 +71,19 @@ ENOUGH = {
     "reinforce": ({}, 100),
 }
 """Options and trials of the slow ones; the others have 150 trials."""
+DEAR = {"nao", "progressive"}
+"""They train networks for long: that they learn is measured on choices, on numbers by `tox -e thorough`."""
 
 
 @pytest.mark.slow(seconds=20)
-@pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in BASELINES])
-def test_every_searcher_that_learns_beats_random(name):
-    check_learns(searcher_class(name), *ENOUGH.get(name, ({}, 150)))
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=[pytest.mark.thorough] * (name in DEAR and kind == "number"))
+        for name, entry in SEARCHERS.items()
+        for kind in ("number", "choice")
+        if name not in BASELINES and kind in entry.treats
+    ],
+)
+def test_every_searcher_that_learns_beats_random(name, kind):
+    check_learns(searcher_class(name), *ENOUGH.get(name, ({}, 150)), kinds=(kind,))
