@@ -63,6 +63,7 @@ def test_every_searcher_keeps_the_contract(name):
 ENOUGH = {
     "ddpg": ({}, 60),
     "nao": ({"first": 30, "new": 8, "best": 5, "updates": 30}, 100),
+    ("nao", "choice"): ({"first": 30, "new": 10, "best": 5, "updates": 15}, 80),
     "optuna": ({}, 80),
     "ppo": ({}, 80),
     "predictor": ({}, 40),
@@ -86,4 +87,4 @@ DEAR = {"nao", "progressive"}
     ],
 )
 def test_every_searcher_that_learns_beats_random(name, kind):
-    check_learns(searcher_class(name), *ENOUGH.get(name, ({}, 150)), kinds=(kind,))
+    check_learns(searcher_class(name), *ENOUGH.get((name, kind), ENOUGH.get(name, ({}, 150))), kinds=(kind,))
