@@ -12,7 +12,7 @@ from automl_ext.tasks.pruning.macs import Cost
 from automl_ext.tasks.pruning.params import with_params
 from automl_ext.tasks.pruning.protocol import Demand
 from automl_ext.tasks.pruning.reach import Limits, check_reach
-from automl_ext.tasks.pruning.reference import refer
+from automl_ext.tasks.pruning.reference import references
 from automl_ext.tasks.pruning.space import keep_space
 from torch import Tensor, nn
 
@@ -40,9 +40,11 @@ class Layout:
     references: dict[str, Candidate] = field(default_factory=dict)
 
     def refer(self, trained: bool) -> None:
-        """Fill `references`. trained: whether the network's weights say something; else none goes by magnitudes."""
+        """Fill `references`, the same mapping always. trained: whether the weights say something about magnitudes."""
         network = self.dense if trained else None
-        refer(self.references, network, self.example, self.plan, self.legal, self.target, self.cost)
+        known = references(network, self.example, self.plan, self.legal, self.target, self.cost)
+        self.references.clear()
+        self.references.update({name: {**policy} for name, policy in known.items()})
 
 
 def lay_out(dense: nn.Module, example: Tensor, importance: str, limits: Limits, demand: Demand) -> Layout:

@@ -12,9 +12,7 @@ from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.macs import Cost, total_macs, uniform
 from torch import Tensor, nn
 
-from automl_ext.space import Candidate
-
-__all__ = ["refer", "references"]
+__all__ = ["references"]
 
 Policy = dict[str, int]
 SHARES = (0.75, 0.5, 0.25)
@@ -43,21 +41,6 @@ def references(
         if network is not None:
             found[f"global-magnitude{suffix}"] = global_magnitude(network, example, plan, legal, within, cost)
     return found
-
-
-def refer(
-    found: dict[str, Candidate],
-    network: nn.Module | None,
-    example: Tensor,
-    plan: Plan,
-    legal: Mapping[str, range],
-    target: float,
-    cost: Cost = total_macs,
-) -> None:
-    """Make `references` what is in `found`: the same mapping, since searchers may hold it. For costs known later."""
-    known = references(network, example, plan, legal, target, cost)
-    found.clear()
-    found.update({name: {**policy} for name, policy in known.items()})
 
 
 def global_magnitude(
