@@ -324,7 +324,14 @@ def many(count):
         yield trial(i, {"accuracy": float(value), "macs_m": float(draw.random())} if i % 50 else None, candidate)
 
 
-@pytest.mark.parametrize("count", [3_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count",
+    [
+        300,
+        pytest.param(20_000, marks=pytest.mark.slow),
+        pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.thorough]),
+    ],
+)
 def test_big_journals_stay_small_and_quick(tmp_path, count):
     run = make_run(tmp_path, many(count), (Objective("accuracy"), Objective("macs_m", "min")), trials=count)
     began = time.perf_counter()

@@ -74,13 +74,19 @@ ENOUGH = {
 """Options and trials of the slow ones; the others have 150 trials."""
 DEAR = {"nao", "progressive"}
 """They train networks for long: that they learn is measured on choices, on numbers by `tox -e thorough`."""
+FOREIGN = {"optuna"}
+"""Another project's: measured by `tox -e thorough`, and by tests/baselines/test_optuna.py on a parabola."""
+
+
+def thorough(name, kind):
+    return name in FOREIGN or (name in DEAR and kind == "number")
 
 
 @pytest.mark.slow(seconds=20)
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        pytest.param(name, kind, marks=[pytest.mark.thorough] * (name in DEAR and kind == "number"))
+        pytest.param(name, kind, marks=[pytest.mark.thorough] * thorough(name, kind))
         for name, entry in SEARCHERS.items()
         for kind in ("number", "choice")
         if name not in BASELINES and kind in entry.treats

@@ -164,6 +164,8 @@ def main() -> None:
         for done, part in enumerate(pool.map(compared, *zip(*waiting, strict=True), epochs), 1):
             rows += part
             print(f"rivals and fine-tuning: {done} of {len(waiting)}", flush=True)
+            for row in part:
+                print("   ", {name: round(v, 2) if isinstance(v, float) else v for name, v in row.items()}, flush=True)
     text = pruning_table.text(rows, given.epochs)
     print(text)
     if given.write:

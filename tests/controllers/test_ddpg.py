@@ -117,6 +117,7 @@ def test_failed_episodes_count_as_the_worst_reward_so_far():
     assert [step[2] for step in searcher.replay][::3] == [0.4, 0.2, 0.9, 0.2]
 
 
+@pytest.mark.slow
 def test_one_update_per_transition_after_an_episode():
     """after an episode ends, push its T transitions and do one update per transition"""
     searcher, updates = agent(warmup=1, passes=0), []

@@ -146,6 +146,7 @@ def test_large_steps_lead_to_better_candidates(trained):
 
 
 @pytest.mark.parametrize("kind", spaces())
+@pytest.mark.slow
 def test_whatever_is_decoded_is_legal(kind):
     """Every decoded architecture satisfies: node i uses inputs < i+2, op in vocabulary."""
     space, rng = spaces()[kind], np.random.default_rng(1)
