@@ -1,0 +1,1 @@
+"""Search for augmentation policies: which operations, how likely, how strong."""
