@@ -134,6 +134,9 @@ def search(
 def _play(run: Run, crew: Crew, searcher: Searcher | None) -> None:
     """All stages of one run in their order."""
     config = run.config
+    for line in crew.env.notes:
+        crew.progress.note(line)
+        run.log(line)
     _prepare(run, crew)
     _ready(run, crew.env)
     searcher = searcher if searcher is not None else _late_searcher(config, crew)

@@ -68,6 +68,8 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
     measured: names of further metrics that are wall-clock quantities and stay outside the promise of determinism.
     waits: whether bounds of the space, or references, are known only after `ready`. A searcher is then built for a
     second time after it, and the first `reset` prepares.
+    notes: what a user should know of this target, a line each; shown at the start and in the log.
+    combines: how many of the best candidates `combine` takes; 0 where it is not written.
     """
 
     space: Space
@@ -77,6 +79,8 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
     batch: int = 1
     measured: tuple[str, ...] = ()
     waits: bool = False
+    notes: Sequence[str] = ()
+    combines: int = 0
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
     supernet: Callable[[np.random.Generator], Any] | None = None
     _walk: Walk
@@ -107,6 +111,13 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
         The default has no test split and reports nothing.
         """
         return {}
+
+    def combine(self, candidates: Sequence[Candidate]) -> Candidate | None:
+        """One candidate out of the best `combines` of the search, the best first, for the final stages beside them.
+
+        It may lie outside the space. AutoAugment's final policy is made so. None: there is none.
+        """
+        return None
 
     def export(self, job: Job, folder: Path) -> None:
         """Write artefacts that load without this package into `folder`. `job.parent`: its last trial's folder."""

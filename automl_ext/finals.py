@@ -84,8 +84,14 @@ def _whole(run: Run, stage: str) -> list[Trial]:
 
 def _searched(run: Run, config: Config, crew: Crew) -> list[Finalist]:
     count = config.final[0].top if config.final else 1
-    best = top(_whole(run, "search"), count, crew)
-    return [Finalist("searched", f"trial-{trial.number}", trial.candidate) for trial in best]
+    whole = _whole(run, "search")
+    finalists = [Finalist("searched", f"trial-{trial.number}", trial.candidate) for trial in top(whole, count, crew)]
+    if config.final and crew.env.combines > 1:
+        best = [trial.candidate for trial in top(whole, crew.env.combines, crew)]
+        combined = crew.env.combine(best) if len(best) > 1 else None
+        if combined is not None:
+            finalists.append(Finalist("searched", f"best-{len(best)}-combined", combined))
+    return finalists
 
 
 def _beside(run: Run, crew: Crew) -> list[Finalist]:

@@ -46,6 +46,11 @@ ENVIRONMENTS: Mapping[str, Entry] = {
         "which operations a cell is made of (NAS-Bench-201, from a table)",
         "Dong & Yang 2020, arXiv 2001.00326",
     ),
+    "automl_ext/Augmentation-v0": Entry(
+        "automl_ext.tasks.augmentation.env:AugmentationEnv",
+        "which operations augment the images, how likely and how strong",
+        "AutoAugment, Cubuk et al. 2019, arXiv 1805.09501",
+    ),
     "automl_ext/Pruning-v0": Entry(
         "automl_ext.tasks.pruning.env:PruningEnv",
         "how many channels each layer of a network keeps",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 Metric = Callable[[nn.Module, Split, Data, torch.device], float]
 """metric(network, split, data, device) -> what is reported after an epoch"""
+
+Transform = Callable[[Tensor, Tensor, float, np.random.Generator], tuple[Tensor, Tensor]]
+"""transform(images uint8 (b, c, h, w), labels, share of the training behind, randomness) -> new images and labels"""
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,14 @@ def train(
     report: Callable[[float, float], bool] | None = None,
     loss: Loss | None = None,
     metric: Metric = accuracy,
+    transform: Transform | None = None,
     start: int = 0,
 ) -> Trained:
     """Train `network` in place on `split` (usually data.train) and move it to `device`.
 
     report(epoch, metric on data.val) is called after each epoch, and training ends where it returns True.
-    loss: cross-entropy with the recipe's smoothing unless given. start: epochs already behind the network; it goes on
+    loss: cross-entropy with the recipe's smoothing unless given. transform: of each batch, behind flip and shift; the
+    randomness of an epoch is its own. start: epochs already behind the network; it goes on
     with the batches that an uninterrupted run would see, with a fresh momentum.
     Raises FloatingPointError after an epoch whose loss is not finite.
     """
@@ -106,10 +112,12 @@ def train(
     network.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = _sgd(network, recipe)
     split = Split(split.image.to(device), split.label.to(device))
+    if device.type == "cpu" and _narrow(network):
+        transform = _in_plain_order(transform)
     done, mean_loss, stop = start, math.nan, False
     with mode(network, training=True):
         while done < recipe.epochs and not stop:
-            mean_loss = _epoch(network, split, data, recipe, done, seed, optimizer, loss)
+            mean_loss = _epoch(network, split, data, recipe, done, seed, optimizer, loss, transform)
             done += 1
             if not math.isfinite(mean_loss):
                 raise FloatingPointError(f"the loss is {mean_loss} in epoch {done}")
@@ -166,6 +174,32 @@ def augment(
     return moved, label if label.ndim == 1 else label[where[0], where[1], where[2]]
 
 
+def _narrow(network: nn.Module) -> bool:
+    """Whether it has a strided 1x1 convolution of fewer than 16 channels.
+
+    oneDNN's gradient of its weights writes past a buffer where images lie channels-last (oneDNN issue 6035, found in
+    torch 2.13), as `augment` and most transforms leave them.
+    """
+    return any(
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and max(module.stride) > 1
+        and module.in_channels // module.groups < 16
+        for module in network.modules()
+    )
+
+
+def _in_plain_order(transform: Transform | None) -> Transform:
+    """`transform`, with images in the order of their dimensions behind it; one channel alone would leave that open."""
+
+    def plain(image: Tensor, label: Tensor, progress: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        if transform is not None:
+            image, label = transform(image, label, progress, rng)
+        return image.contiguous().view(-1).view(image.shape), label
+
+    return plain
+
+
 def _epoch(
     network: nn.Module,
     split: Split,
@@ -175,21 +209,26 @@ def _epoch(
     seed: int,
     optimizer: torch.optim.Optimizer,
     loss: Loss,
+    transform: Transform | None,
 ) -> float:
     """One pass over the split in batches whose sizes differ by one at most; the mean loss."""
     device = split.image.device
     amp = recipe.amp and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     own, lent = (int(value) for value in np.random.default_rng((seed, epoch)).integers(2**63, size=2))
     generator = torch.Generator().manual_seed(own)
+    rng = np.random.default_rng((seed, epoch, zlib.crc32(b"transform")))
     batches = torch.randperm(len(split), generator=generator).tensor_split(math.ceil(len(split) / recipe.batch))
     total = torch.zeros((), device=device)
     with lent_seed(lent):
         for index, batch in enumerate(batches):
+            progress = (epoch + index / len(batches)) / recipe.epochs
             for group in optimizer.param_groups:
-                group["lr"] = recipe.rate_at((epoch + index / len(batches)) / recipe.epochs)
+                group["lr"] = recipe.rate_at(progress)
             image, label = split.image[batch.to(device)], split.label[batch.to(device)]
             if recipe.flip or recipe.shift:
                 image, label = augment(image, label, generator, flip=recipe.flip, shift=recipe.shift)
+            if transform is not None:
+                image, label = transform(image, label, progress, rng)
             with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                 value = loss(network(normalise(image, data.mean, data.std, device)), label)
             optimizer.zero_grad()

@@ -235,3 +235,33 @@ def test_a_device_has_a_name():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no usable GPU"):
             resolve_device("cuda")
+
+
+@pytest.mark.parametrize(("width", "plain"), [(4, True), (16, False)])
+def test_narrow_strided_convolutions_get_images_in_plain_order(digits, width, plain):
+    """oneDNN issue 6035: with images channels-last their gradient writes past a buffer."""
+    model = nn.Sequential(
+        nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, 8, 1, stride=2), nn.Flatten(), nn.Linear(128, 10)
+    )
+    seen = []
+    model[0].register_forward_pre_hook(lambda module, given: seen.append(given[0].stride()))
+    few = digits.train[:39]
+    train(model, few, digits, Recipe(epochs=3, shift=1), seed=0, device=CPU)
+    assert {stride == (64, 64, 8, 1) for stride in seen} == {plain}
+
+
+def test_a_transform_sees_the_progress_and_draws_the_same_after_an_interruption(digits):
+    def seen(start, epochs):
+        calls = []
+
+        def transform(image, label, progress, rng):
+            calls.append((round(progress, 6), float(rng.random()), len(image)))
+            return 255 - image, label
+
+        recipe = Recipe(epochs=epochs, batch=50, schedule="constant", decay=0.0)
+        train(network(), digits.train[:100], digits, recipe, seed=1, device=CPU, transform=transform, start=start)
+        return calls
+
+    whole = seen(0, 3)
+    assert [call[0] for call in whole] == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6], abs=1e-6)
+    assert seen(2, 3) == whole[4:] and len({call[1] for call in whole}) == 6

@@ -16,10 +16,10 @@ from albumentations.core.transforms_interface import ImageOnlyTransform
 from numpy.typing import NDArray
 
 
-class Sharpness(ImageOnlyTransform):
+class Sharpness(ImageOnlyTransform):  # type: ignore[misc]
     """Pillow's sharpness by `factor` from 0 up: 0 smooth, 1 unchanged. The border is mirrored."""
 
-    class InitSchema(A.BasicTransform.InitSchema):
+    class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
         factor: float
 
     def __init__(self, factor: float = 1.0, p: float = 0.5) -> None:
@@ -36,14 +36,14 @@ class Sharpness(ImageOnlyTransform):
         return ("factor",)
 
 
-class SamplePairing(ImageOnlyTransform):
+class SamplePairing(ImageOnlyTransform):  # type: ignore[misc]
     """Blend with a random image of a bank, `weight` of it (Inoue 2018, arXiv 1801.02929).
 
     bank: an npz file with `image` (n, h, w, c) uint8, of the size of the images; relative paths are to this file's
     folder.
     """
 
-    class InitSchema(A.BasicTransform.InitSchema):
+    class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
         weight: float
         bank: str
 
