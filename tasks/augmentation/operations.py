@@ -14,6 +14,8 @@ Differs from the paper:
 4. The square of Cutout lies wholly inside the image.
 5. What geometry uncovers, and Cutout's square, get the mean colour of the train images, and positions between pixels
    are interpolated linearly (`interpolation: nearest` as in the published code).
+6. Equalize counts a value's own pixels to those below it, AutoContrast does not count pixels of 255, both as
+   albumentations does; the published code does neither.
 """
 
 from __future__ import annotations
@@ -104,14 +106,13 @@ def value_at(operation: str, magnitude: float, ranges: RangeSet = "autoaugment")
     return float(round(value)) if operation == "Posterize" else value
 
 
-def useful(operations: tuple[str, ...], channels: int, side: int, ranges: RangeSet) -> dict[str, str]:
-    """Which of `operations` to leave out, with the reason: images of so many channels, the shorter side in pixels."""
+def useless(operations: tuple[str, ...], channels: int, side: int, ranges: RangeSet) -> dict[str, str]:
+    """Those of `operations` that do nothing, with the reason: to so many channels, the shorter side in pixels."""
     left: dict[str, str] = {}
     for name in operations:
-        if name == IDENTITY:
-            continue
         if OPERATIONS[name].colour and channels == 1:
             left[name] = "changes colours only, and these images are grey"
-        elif name in ("TranslateX", "TranslateY", "Cutout") and int(RANGES[ranges][name][1] * side) == 0:
+        whole = name in ("TranslateX", "TranslateY", "Cutout") and name in RANGES[ranges]
+        if whole and int(RANGES[ranges][name][1] * side) == 0:
             left[name] = f"is shorter than a pixel on images of {side} pixels"
     return left

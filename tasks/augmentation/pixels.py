@@ -77,7 +77,7 @@ def auto_contrast(images: Images, values: Values) -> Images:
 
 
 def equalize(images: Images, values: Values) -> Images:
-    """Each channel's histogram flattened, as Pillow does it."""
+    """Each channel's histogram flattened: a value becomes the share of pixels up to it, those of itself among them."""
     count, height, width, channels = images.shape
     place = np.arange(count * channels).reshape(count, 1, 1, channels) * 256
     hist = np.bincount((images + place).ravel(), minlength=count * channels * 256).reshape(count, channels, 256)

@@ -6,6 +6,7 @@ be imported before `albumentations.from_dict` reads that policy.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from albumentations.core.transforms_interface import ImageOnlyTransform
 from numpy.typing import NDArray
 
 
-class Sharpness(ImageOnlyTransform):
+class Sharpness(ImageOnlyTransform):  # type: ignore[misc]
     """Pillow's sharpness by `factor` from 0 up: 0 smooth, 1 unchanged. The border is mirrored."""
 
-    class InitSchema(A.BasicTransform.InitSchema):
+    class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
         factor: float
 
     def __init__(self, factor: float = 1.0, p: float = 0.5) -> None:
@@ -36,30 +37,34 @@ class Sharpness(ImageOnlyTransform):
         return ("factor",)
 
 
-class SamplePairing(ImageOnlyTransform):
+class SamplePairing(ImageOnlyTransform):  # type: ignore[misc]
     """Blend with a random image of a bank, `weight` of it (Inoue 2018, arXiv 1801.02929).
 
     bank: an npz file with `image` (n, h, w, c) uint8, of the size of the images; relative paths are to this file's
     folder.
     """
 
-    class InitSchema(A.BasicTransform.InitSchema):
+    class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
         weight: float
         bank: str
 
     def __init__(self, weight: float = 0.5, bank: str = "bank.npz", p: float = 0.5) -> None:
         super().__init__(p=p)
         self.weight, self.bank = weight, bank
-        with np.load(Path(__file__).parent / bank, allow_pickle=False) as arrays:
-            self._images = arrays["image"]
+
+    @cached_property
+    def images(self) -> NDArray[Any]:
+        """The bank, read when it is needed first."""
+        with np.load(Path(__file__).parent / self.bank, allow_pickle=False) as arrays:
+            return np.asarray(arrays["image"])
 
     def get_params(self) -> dict[str, Any]:
         """Which image it is."""
-        return {"other": self.py_random.randrange(len(self._images))}
+        return {"other": self.py_random.randrange(len(self.images))}
 
     def apply(self, img: NDArray[Any], other: int = 0, **params: Any) -> NDArray[Any]:
         """The blended (h, w) or (h, w, c) image."""
-        partner = self._images[other].reshape(img.shape)
+        partner = self.images[other].reshape(img.shape)
         return cv2.addWeighted(img, 1 - self.weight, partner, self.weight, 0).reshape(img.shape)
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
