@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from automl_ext.tasks.augmentation import apply
 from automl_ext.tasks.augmentation.apply import Applier, Ground, fill_of
 from automl_ext.tasks.augmentation.operations import OPERATIONS, value_at
 from automl_ext.tasks.augmentation.pixels import POINTWISE
@@ -203,6 +204,18 @@ def test_one_seed_one_epoch(pictures):
     assert np.array_equal(first, masked) and np.array_equal(second, fresh(images, again)[0])
     assert not np.array_equal(first, second)
     assert not np.array_equal(first, applier(images, np.random.default_rng(4))[0])
+
+
+def test_how_many_images_are_taken_at_once_makes_no_difference(pictures, monkeypatch):
+    images = np.repeat(pictures(8, 8, 3), 20, axis=0)
+    policy = of([(strong, strong) for strong in ((name, 0.9, value_at(name, 1.0)) for name in OPERATIONS)])
+    masks = images[..., 0] // 64
+    whole = applied(policy, images, 2, masks)
+    for bytes_at_once in (1, 7 * images[0].nbytes):
+        monkeypatch.setattr(apply, "AT_ONCE", bytes_at_once)
+        parts = applied(policy, images, 2, masks)
+        assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
+    assert applied(policy, images[:0], 2).shape == (0, 8, 8, 3)
 
 
 def test_steps_that_never_happen_leave_the_others_draws_as_they_are(pictures):
