@@ -19,7 +19,7 @@ from automl_ext.tasks.augmentation.export import write
 from automl_ext.tasks.augmentation.operations import OPERATIONS, value_at
 from automl_ext.tasks.augmentation.policy import Policy, Stage, Step, of
 
-SIZE = (12, 16)
+SIZE = (16, 20)
 OWN = ("Sharpness", "SamplePairing")
 
 
@@ -138,7 +138,7 @@ def test_facts_say_seed_sizes_sub_policies_shares_and_files(exported, tmp_path):
         json.loads((exported / folder / "facts.json").read_text()) for folder in ("plain", "grey", "zours")
     )
     assert plain["seed"] == 5 and plain["found_in"] == 3 and plain["albumentations"] == A.__version__
-    assert plain["made_for"] == {"height": 12, "width": 16, "channels": 3, "dtype": "uint8"}
+    assert plain["made_for"] == {"height": 16, "width": 20, "channels": 3, "dtype": "uint8"}
     assert plain["policies"][0]["file"] == "policy.json" and plain["policies"][0]["needs"] == []
     assert "policy_transforms" not in plain["load"] and "copies" not in plain and "set_random_seed" in plain["seeding"]
     assert ours["policies"][0]["needs"] == ["policy_transforms.py", "bank.npz"]
@@ -157,7 +157,7 @@ def test_facts_say_seed_sizes_sub_policies_shares_and_files(exported, tmp_path):
         ([], None, (), "0 policies need as many shares"),
         ([PLAIN, PLAIN], None, (0.5,), "2 policies need as many shares"),
         ([PLAIN, PLAIN], None, (0.5, 0.6), "sum to 1"),
-        ([OURS], None, (), r"bank of images of \(12, 16, 3\), there are none"),
+        ([OURS], None, (), r"bank of images of \(16, 20, 3\), there are none"),
         ([OURS], np.zeros((3, 8, 8, 3), np.uint8), (), r"there are some of \(8, 8, 3\)"),
     ],
 )
