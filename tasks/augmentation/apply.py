@@ -24,6 +24,9 @@ cv2.setNumThreads(0)
 Images = NDArray[np.uint8]
 NAMES = (IDENTITY, *OPERATIONS)
 
+AT_ONCE = 2**18
+"""Bytes of images that an operation gets at once, so that what it makes on the way stays in the processor's cache."""
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -51,6 +54,18 @@ class Draws(NamedTuple):
     other: NDArray[np.float64]
     spot: NDArray[np.float64]
 
+    def of(self, place: int, which: NDArray[np.int64]) -> Each:
+        """What some images need at one place."""
+        return Each(self.sign[place, which], self.other[place, which], self.spot[place, which])
+
+
+class Each(NamedTuple):
+    """sign, other: (k,) in [0, 1). spot: (k, 2) in [0, 1)."""
+
+    sign: NDArray[np.float64]
+    other: NDArray[np.float64]
+    spot: NDArray[np.float64]
+
 
 @final
 @dataclass(frozen=True)
@@ -65,50 +80,56 @@ class Applier:
         self, images: Images, rng: np.random.Generator, masks: Images | None = None
     ) -> tuple[Images, Images | None]:
         """New images (n, h, w, c), and masks (n, h, w) moved along with them. Each image has draws of its own."""
+        images, masks = images.copy(), None if masks is None else masks.copy()
         for stage in self._stages:
             draws = _drawn(stage, len(images), rng)
             for place in range(stage.operation.shape[1]):
-                images, masks = self._step(stage, place, draws, images, masks)
+                self._step(stage, place, draws, images, masks)
         return images, masks
 
     @cached_property
     def _stages(self) -> tuple[_Table, ...]:
         return tuple(_table(stage) for stage in self.policy.stages)
 
-    def _step(
-        self, stage: _Table, place: int, draws: Draws, images: Images, masks: Images | None
-    ) -> tuple[Images, Images | None]:
-        """The steps at one place of all chosen sub-policies, an operation at a time."""
+    def _step(self, stage: _Table, place: int, draws: Draws, images: Images, masks: Images | None) -> None:
+        """The steps at one place of all chosen sub-policies, an operation at a time, in place."""
         happens = draws.fire[place] < stage.probability[draws.choice, place]
         operations = np.where(happens, stage.operation[draws.choice, place], 0)
         values = stage.value[draws.choice, place]
-        images = images.copy()
-        masks = None if masks is None else masks.copy()
+        most = max(1, AT_ONCE // images[:1].nbytes) if len(images) else 1
         for code in np.unique(operations[operations > 0]):
-            name, which = NAMES[code], np.flatnonzero(operations == code)
-            group, given = images[which], values[which]
-            if name in POINTWISE:
-                images[which] = POINTWISE[name](group, given)
-            elif name == "Cutout":
-                images[which] = cut_out(group, given, draws.spot[place, which], self.ground.fill)
-            elif name == "SamplePairing":
-                images[which] = self._paired(group, given, draws.other[place, which])
-            else:
-                signed = np.where(draws.sign[place, which] < 0.5, given, -given)
-                moves = [self._matrix(name, float(value), *images.shape[1:3]) for value in signed]
-                images[which] = warped(group, moves, self.ground.fill, self.ground.interpolation)
-                if masks is not None:
-                    masks[which] = warped(masks[which], moves, [self.ground.fill_mask], "nearest")
-        return images, masks
+            group = np.flatnonzero(operations == code)
+            for start in range(0, len(group), most):
+                which = group[start : start + most]
+                self._group(NAMES[code], values[which], draws.of(place, which), which, images, masks)
+
+    def _group(
+        self, name: str, values: NDArray[np.float64], draws: Each, which: NDArray[np.int64], images: Images,
+        masks: Images | None,
+    ) -> None:  # fmt: skip
+        """One operation on some of the images, in place."""
+        group = images[which]
+        if name in POINTWISE:
+            images[which] = POINTWISE[name](group, values)
+        elif name == "Cutout":
+            images[which] = cut_out(group, values, draws.spot, self.ground.fill)
+        elif name == "SamplePairing":
+            images[which] = self._paired(group, values, draws.other)
+        else:
+            signed = np.where(draws.sign < 0.5, values, -values)
+            moves = [self._matrix(name, float(value), *images.shape[1:3]) for value in signed]
+            images[which] = warped(group, moves, self.ground.fill, self.ground.interpolation)
+            if masks is not None:
+                masks[which] = warped(masks[which], moves, [self.ground.fill_mask], "nearest")
 
     def _paired(self, group: Images, weights: NDArray[np.float64], other: NDArray[np.float64]) -> Images:
         bank = self.ground.bank
         if bank is None:
             raise ValueError("SamplePairing needs a bank of images")
-        partners = bank[(other * len(bank)).astype(np.int64)]
+        partners = (other * len(bank)).astype(np.int64)
         out = np.empty_like(group)
         for image, partner, weight, made in zip(group, partners, weights, out, strict=True):
-            cv2.addWeighted(image, 1 - weight, partner, weight, 0, dst=made)
+            cv2.addWeighted(image, 1 - weight, bank[partner], weight, 0, dst=made)
         return out
 
     def _matrix(self, name: str, value: float, height: int, width: int) -> Matrix | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import random
 from collections.abc import Sequence
 from math import atan, ceil, degrees
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
 import albumentations as A  # noqa: N812
 import cv2
+import numpy as np
 from automl_ext.tasks.augmentation.geometry import FLAGS, side
 from automl_ext.tasks.augmentation.operations import OPERATIONS
 from automl_ext.tasks.augmentation.transforms import SamplePairing, Sharpness
@@ -27,9 +26,21 @@ def composed(policy: Policy, ground: Ground, shape: tuple[int, int], seed: int |
     """The policy for images of `shape` (height, width): a stage is a OneOf of sub-policies, a sub-policy a Sequential.
 
     Every argument is said, none is left to a default. Lengths are in pixels of `shape` for Cutout, shares of the side
-    for translations.
+    for translations. Grey images are changed in place by albumentations' Equalize: give it copies.
     """
-    return A.Compose([_stage(stage, ground, shape) for stage in policy.stages], p=1.0, seed=seed)
+    pipeline = A.Compose([_stage(stage, ground, shape) for stage in policy.stages], p=1.0)
+    seeded(pipeline, seed)
+    return pipeline
+
+
+def seeded(pipeline: A.Compose, seed: int | None) -> None:
+    """Start the pipeline's chances from a seed.
+
+    By `Compose(seed=)` and `set_random_seed` every transform would get a generator of its own of the same seed, so that
+    the chances of all were the same numbers: of two steps with probabilities 0.5 and 0.3, the second would happen only
+    where the first does. Here all draw from one generator in turn.
+    """
+    pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
 
 def form(step: Step, ground: Ground, shape: tuple[int, int], sign: int = 1) -> A.BasicTransform:

@@ -14,6 +14,8 @@ Differs from the paper:
 4. The square of Cutout lies wholly inside the image.
 5. What geometry uncovers, and Cutout's square, get the mean colour of the train images, and positions between pixels
    are interpolated linearly (`interpolation: nearest` as in the published code).
+6. Equalize counts a value's own pixels to those below it, AutoContrast does not count pixels of 255, both as
+   albumentations does; the published code does neither.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def colour(images: Images, values: Values) -> Images:
     """The distance to the grey image times the factor. Grey images stay as they are."""
     if images.shape[3] == 1:
         return images.copy()
-    greys = np.repeat(_grey(images)[..., None], 3, axis=3)
+    greys = cv2.cvtColor(_grey(images).reshape(-1, images.shape[2]), cv2.COLOR_GRAY2RGB).reshape(images.shape)
     out = np.empty_like(images)
     for image, grey, factor, made in zip(images, greys, values, out, strict=True):
         cv2.addWeighted(image, factor, grey, 1 - factor, 0, dst=made)
@@ -70,17 +70,19 @@ def sharpness(images: Images, values: Values) -> Images:
 def auto_contrast(images: Images, values: Values) -> Images:
     """Each channel stretched to the whole range; a constant one stays. Pixels of 255 do not count, for albumentations
     takes its histogram without them."""
-    low, high = images.min(axis=(1, 2)).astype(np.float64), np.where(images == 255, 0, images).max(axis=(1, 2))
+    low = _over_pixels(np.minimum, images)
+    high = _over_pixels(np.maximum, images + np.uint8(1)) - 1  # 255 has become 0
     scale = 255 / np.where(high > low, high - low, 255)
     start = np.where(high > low, low, 0)
     return _looked_up(images, np.rint((np.arange(256.0) - start[..., None]) * scale[..., None]))
 
 
 def equalize(images: Images, values: Values) -> Images:
-    """Each channel's histogram flattened, as Pillow does it."""
+    """Each channel's histogram flattened: a value becomes the share of pixels up to it, those of itself among them."""
     count, height, width, channels = images.shape
-    place = np.arange(count * channels).reshape(count, 1, 1, channels) * 256
-    hist = np.bincount((images + place).ravel(), minlength=count * channels * 256).reshape(count, channels, 256)
+    places = images.reshape(count, -1) + np.tile(np.arange(channels) * 256, height * width)
+    places += np.arange(count)[:, None] * (256 * channels)
+    hist = np.bincount(places.ravel(), minlength=count * channels * 256).reshape(count, channels, 256)
     last = np.take_along_axis(hist, 255 - (hist[..., ::-1] > 0).argmax(axis=2)[..., None], axis=2)[..., 0]
     step = (height * width - last) // 255
     safe = np.maximum(step, 1)[..., None]
@@ -104,6 +106,15 @@ def _looked_up(images: Images, tables: NDArray[np.number]) -> Images:
     for image, table, made in zip(images, whole, out, strict=True):
         cv2.LUT(image, table, dst=made)
     return out
+
+
+def _over_pixels(least_or_most: np.ufunc, images: Images) -> Values:
+    """(k, c) of each channel. Halves are compared, which takes a tenth of the time of NumPy's own way over two axes."""
+    left = images.reshape(len(images), -1, images.shape[3])
+    while (count := left.shape[1]) > 1:
+        half = (count + 1) // 2
+        left = least_or_most(left[:, :half], left[:, count - half :])
+    return left[:, 0].astype(np.float64)
 
 
 def _grey(images: Images) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ be imported before `albumentations.from_dict` reads that policy.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +51,20 @@ class SamplePairing(ImageOnlyTransform):  # type: ignore[misc]
     def __init__(self, weight: float = 0.5, bank: str = "bank.npz", p: float = 0.5) -> None:
         super().__init__(p=p)
         self.weight, self.bank = weight, bank
-        with np.load(Path(__file__).parent / bank, allow_pickle=False) as arrays:
-            self._images = arrays["image"]
+
+    @cached_property
+    def images(self) -> NDArray[Any]:
+        """The bank, read when it is needed first."""
+        with np.load(Path(__file__).parent / self.bank, allow_pickle=False) as arrays:
+            return np.asarray(arrays["image"])
 
     def get_params(self) -> dict[str, Any]:
         """Which image it is."""
-        return {"other": self.py_random.randrange(len(self._images))}
+        return {"other": self.py_random.randrange(len(self.images))}
 
     def apply(self, img: NDArray[Any], other: int = 0, **params: Any) -> NDArray[Any]:
         """The blended (h, w) or (h, w, c) image."""
-        partner = self._images[other].reshape(img.shape)
+        partner = self.images[other].reshape(img.shape)
         return cv2.addWeighted(img, 1 - self.weight, partner, self.weight, 0).reshape(img.shape)
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
