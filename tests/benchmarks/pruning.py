@@ -1,23 +1,25 @@
 """AMC's question on a real network: ResNet-20 at a share of its MACs, on test images, before and after fine-tuning.
 
     python tests/benchmarks/pruning.py [--data ../shared/data] [--shares 0.5 0.3] [--tuned 0.5] [--trials 200]
-        [--seeds 3] [--workers 2] [--write tasks/pruning/README.md]
+        [--seeds 3] [--workers 2] [--rows rows.jsonl] [--write tasks/pruning/README.md]
 
 Every searcher gets as many evaluations, behind the same sieve, on the same 1,000 validation images; the best by
 validation is measured once on the 5,000 test images, beside uniform counts and what torch-pruning's criteria prune in
 one shot. Rivals are recovered as the searched policies are (sequential reconstruction) and, as is usual for them, by
 estimating batch norms anew on the same 500 calibration images. A seed fixes calibration and reward images, search and
 fine-tuning. Fine-tuning: the best searched policy, the criterion that was best on the *test* images with either
-recovery, and the dense network, as many epochs each.
+recovery, and the dense network, as many epochs each. With --rows what was measured is kept in a file, and what stands
+there is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -67,7 +69,7 @@ def environment(data: Path, seed: int, share: float, **options: Any) -> dict[str
 
 
 def searched(env: dict[str, Any], searcher: dict[str, Any], trials: int, workers: int, out: Path) -> Row:
-    """The best policy by validation, the seconds of the whole search, and the folder that prepare left."""
+    """The best policy by validation, and the seconds of the whole search."""
     began = time.perf_counter()
     run = Run.create(
         env=env, searcher=searcher, trials=trials, seed=env["seed"], parallel=2, final=[{"top": 1}], stopping=STOPPING,
@@ -78,19 +80,21 @@ def searched(env: dict[str, Any], searcher: dict[str, Any], trials: int, workers
     run.close()
     return {
         "policy": searcher["name"], "seed": env["seed"], "share": env["macs_kept"], "counts": dict(best.candidate),
-        "validation": 100 * best.metrics["accuracy"], "seconds": time.perf_counter() - began, "shared": str(run.shared),
+        "validation": 100 * best.metrics["accuracy"], "seconds": time.perf_counter() - began, "trials": trials,
     }  # fmt: skip
 
 
-def compared(env: dict[str, Any], found: list[Row], epochs: int) -> list[Row]:
-    """Test accuracies of the searched policies `found` (one seed, one share) and of their rivals."""
+def compared(env: dict[str, Any], found: list[Row], epochs: int, rivals: bool) -> list[Row]:
+    """Test accuracies of the searched policies `found` (one seed, one share), and of their rivals where asked."""
     one_thread()
     target = make(env["id"], **{name: value for name, value in env.items() if name != "id"}).unwrapped
-    known = shared_state.load(Path(found[0]["shared"]), target._dense(), target.plan, target.device)
+    with tempfile.TemporaryDirectory() as folder:
+        target.prepare(Path(folder))
+        known = shared_state.load(Path(folder), target._dense(), target.plan, target.device)
     rows, networks = [], {}
-    for policy, ranking, counts in _policies(target, known, found, env["seed"]):
+    for policy, ranking, counts in _policies(target, known, found, env["seed"], rivals):
         row: Row = {"policy": policy, "seed": env["seed"], "share": env["macs_kept"]}
-        row |= next(({"seconds": one["seconds"]} for one in found if one["policy"] == policy), {})
+        row |= next((one for one in found if one["policy"] == policy), {})
         for name, recovery in RECOVERIES.items():
             network = slim(replace(known, ranking=ranking), counts, recovery)
             row[name] = _tested(target, network)
@@ -105,10 +109,12 @@ def compared(env: dict[str, Any], found: list[Row], epochs: int) -> list[Row]:
 
 
 def _policies(
-    target: PruningEnv, known: Prepared, found: list[Row], seed: int
+    target: PruningEnv, known: Prepared, found: list[Row], seed: int, rivals: bool
 ) -> Iterator[tuple[str, dict[str, list[int]], dict[str, int]]]:
     for row in found:
         yield row["policy"], dict(known.ranking), row["counts"]
+    if not rivals:
+        return
     for name in ("uniform", "dense"):
         yield name, dict(known.ranking), dict(target.references[name])
     generator = torch.Generator().manual_seed(seed)  # as `prepare` draws the calibration images
@@ -120,9 +126,12 @@ def _tuned(rows: list[Row], found: list[Row]) -> set[tuple[str, str]]:
     """Which networks are worth tuning: (policy, recovery)."""
     mine = {row["policy"] for row in found}
     rivals = [row for row in rows if row["policy"] not in {*mine, "uniform", "dense"}]
-    best = max(found, key=lambda row: row["validation"])["policy"]
-    wanted = {(best, "reconstructed"), ("dense", "reconstructed")}
-    return wanted | {(max(rivals, key=lambda row: row[name])["policy"], name) for name in RECOVERIES}
+    wanted = {("dense", "reconstructed")}
+    if found:
+        wanted.add((max(found, key=lambda row: row["validation"])["policy"], "reconstructed"))
+    if rivals:
+        wanted |= {(max(rivals, key=lambda row: row[name])["policy"], name) for name in RECOVERIES}
+    return wanted
 
 
 def _tested(target: PruningEnv, network: nn.Module) -> float:
@@ -146,30 +155,44 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
     parser.add_argument("--importance", default="reconstruction", help="for searched and uniform policies")
     parser.add_argument("--searchers", nargs="*", default=["regularized-evolution", "ddpg"], choices=list(SEARCHERS))
+    parser.add_argument("--rows", type=Path, help="JSON lines: what stands there is kept, what is new is added")
     parser.add_argument("--write", type=Path, help="the Markdown file that gets the table")
     given = parser.parse_args()
-    waiting, rows = [], []
+    rows = (
+        [json.loads(line) for line in given.rows.read_text().splitlines()] if given.rows and given.rows.exists() else []
+    )
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
-        for share in given.shares:
-            for seed in range(given.seeds):
-                env = environment(given.data, seed, share, importance=given.importance)
-                found = []
-                for name in given.searchers:
+        waiting = []
+        for env in (environment(given.data, seed, share, importance=given.importance)
+                    for share in given.shares for seed in range(given.seeds)):  # fmt: skip
+            have = {row["policy"] for row in rows if (row["share"], row["seed"]) == (env["macs_kept"], env["seed"])}
+            found = []
+            for name in given.searchers:
+                if name not in have:
                     found.append(searched(env, SEARCHERS[name], given.trials, given.workers, Path(folder)))
-                    row = found[-1]
-                    print(f"{share:g} seed {seed} {name:<22} {row['validation']:.2f} % of validation images"
-                          f" in {row['seconds']:.0f} s", flush=True)  # fmt: skip
-                waiting.append((env, found))
-        epochs = [given.epochs if env["macs_kept"] in given.tuned else 0 for env, _ in waiting]
-        for done, part in enumerate(pool.map(compared, *zip(*waiting, strict=True), epochs), 1):
-            rows += part
-            print(f"rivals and fine-tuning: {done} of {len(waiting)}", flush=True)
-            for row in part:
+                    _say_found(found[-1])
+            if found or "dense" not in have:
+                epochs = given.epochs if env["macs_kept"] in given.tuned else 0
+                waiting.append((env, found, epochs, "dense" not in have))
+        compares = [pool.submit(compared, *job) for job in waiting]  # when no search is timed any more
+        for done, future in enumerate(as_completed(compares), 1):
+            print(f"compared: {done} of {len(waiting)}", flush=True)
+            for row in future.result():
+                rows.append(row)
                 print("   ", {name: round(v, 2) if isinstance(v, float) else v for name, v in row.items()}, flush=True)
-    text = pruning_table.text(rows, given.epochs)
+                if given.rows:
+                    with given.rows.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+    order = {name: place for place, name in enumerate(given.searchers)}
+    text = pruning_table.text(sorted(rows, key=lambda r: (-r["share"], order.get(r["policy"], 99))), given.epochs)
     print(text)
     if given.write:
         pruning_table.write(text, given.write)
+
+
+def _say_found(row: Row) -> None:
+    print(f"{row['share']:g} seed {row['seed']} {row['policy']:<22} {row['validation']:.2f} % of validation images"
+          f" in {row['seconds']:.0f} s", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
