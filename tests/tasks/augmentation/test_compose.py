@@ -15,7 +15,7 @@ from automl_ext.tasks.augmentation.operations import OPERATIONS, value_at
 from automl_ext.tasks.augmentation.policy import Policy, Stage, Step, of
 from scipy.stats import chisquare
 
-SIZES = [(8, 8, 1), (32, 32, 3), (20, 28, 3), (28, 20, 1)]
+SIZES = [(8, 8, 1), (32, 32, 3), (28, 20, 1)]
 SETTINGS = list(itertools.product(OPERATIONS, range(10)))
 
 
@@ -104,7 +104,7 @@ def test_both_forms_do_what_the_policy_says_as_often_as_it_says(pictures, ground
     likely = outcomes(FEW, ground, image)
     assert len(likely) == 13 and sum(likely.values()) == pytest.approx(1)
     pipeline = composed(FEW, ground, (8, 8), seed=0)
-    slow = Counter(pipeline(image=image)["image"].tobytes() for _ in range(1500))
+    slow = Counter(pipeline(image=image)["image"].tobytes() for _ in range(800))
     fast, _ = Applier(FEW, ground)(np.repeat(image[None], 20_000, axis=0), np.random.default_rng(0))
     for seen in (slow, Counter(made.tobytes() for made in fast)):
         assert seen.keys() <= likely.keys()

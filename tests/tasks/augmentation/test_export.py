@@ -53,26 +53,27 @@ for folder, *image in json.loads(sys.argv[1]):
     os.chdir("ran/" + folder)
     runpy.run_path("../../" + folder + "/example.py", run_name="__main__")
     os.chdir("../..")
-    assert ("policy_transforms" in sys.modules) == (folder == "zours")
+    assert ("policy_transforms" in sys.modules) == (folder == "ours")
 """
 
 
-@pytest.fixture
-def exported(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
     """Three exports: of albumentations' transforms alone, with our own, and a schedule for grey images."""
-    for folder, policies, channels in (("plain", [PLAIN], 3), ("grey", [EARLY, PLAIN], 1), ("zours", [OURS], 3)):
-        (tmp_path / folder).mkdir()
-        write(policies, ground(channels), SIZE, tmp_path / folder, 5, {"found_in": 3})
-    monkeypatch.setattr(compose, "BANK", str(tmp_path / "zours" / "bank.npz"))
-    return tmp_path
+    made = tmp_path_factory.mktemp("exported")
+    for folder, policies, channels in (("plain", [PLAIN], 3), ("grey", [EARLY, PLAIN], 1), ("ours", [OURS], 3)):
+        (made / folder).mkdir()
+        write(policies, ground(channels), SIZE, made / folder, 5, {"found_in": 3})
+    return made
 
 
 @pytest.mark.slow(seconds=4)
-def test_the_examples_run_where_this_package_is_not_and_do_what_the_policies_do_here(exported):
+def test_the_examples_run_where_this_package_is_not_and_do_what_the_policies_do_here(exported, monkeypatch):
+    monkeypatch.setattr(compose, "BANK", str(exported / "ours" / "bank.npz"))
     image = cv2.GaussianBlur(ground(3).bank[7], (3, 3), 1)
     file = exported / "given.png"
     cv2.imwrite(str(file), image[..., ::-1])
-    runs = json.dumps([["plain", str(file)], ["grey"], ["zours", str(file)]])
+    runs = json.dumps([["plain", str(file)], ["grey"], ["ours", str(file)]])
     command = [sys.executable, "-I", "-W", "error", "-c", _PROGRAM, runs]
     done = subprocess.run(command, capture_output=True, text=True, cwd=exported)
     assert done.returncode == 0, done.stderr
@@ -80,7 +81,7 @@ def test_the_examples_run_where_this_package_is_not_and_do_what_the_policies_do_
     for folder, policies, shown in (
         ("plain", [PLAIN], image),
         ("grey", [EARLY, PLAIN], noise),
-        ("zours", [OURS], image),
+        ("ours", [OURS], image),
     ):
         rows = []
         for policy in policies:
@@ -113,15 +114,15 @@ def test_policy_json_is_what_to_dict_makes_with_every_argument_said(exported):
 def test_only_what_is_needed_lies_beside_it(exported):
     always = {"policy.json", "facts.json", "example.py"}
     assert {file.name for file in (exported / "plain").iterdir()} == always
-    assert {file.name for file in (exported / "zours").iterdir()} == {*always, "policy_transforms.py", "bank.npz"}
+    assert {file.name for file in (exported / "ours").iterdir()} == {*always, "policy_transforms.py", "bank.npz"}
     assert {file.name for file in (exported / "grey").iterdir()} == {"policy-1.json", "policy-2.json", *always} - {
         "policy.json"
     }
-    tree = json.loads((exported / "zours" / "policy.json").read_text())
+    tree = json.loads((exported / "ours" / "policy.json").read_text())
     found = {node["__class_fullname__"] for node in nodes(tree["transform"])}
     assert {f"policy_transforms.{name}" for name in OWN} <= found and "automl_ext" not in json.dumps(tree)
-    assert (exported / "zours" / "policy_transforms.py").read_text() == Path(transforms.__file__).read_text()
-    with np.load(exported / "zours" / "bank.npz") as arrays:
+    assert (exported / "ours" / "policy_transforms.py").read_text() == Path(transforms.__file__).read_text()
+    with np.load(exported / "ours" / "bank.npz") as arrays:
         bank = arrays["image"]
     whole = {image.tobytes() for image in ground(3).bank}
     assert bank.shape == (256, *SIZE, 3) and len({image.tobytes() for image in bank} & whole) == 256
@@ -135,7 +136,7 @@ def test_sharpness_alone_needs_no_bank(tmp_path):
 
 def test_facts_say_seed_sizes_sub_policies_shares_and_files(exported, tmp_path):
     plain, grey, ours = (
-        json.loads((exported / folder / "facts.json").read_text()) for folder in ("plain", "grey", "zours")
+        json.loads((exported / folder / "facts.json").read_text()) for folder in ("plain", "grey", "ours")
     )
     assert plain["seed"] == 5 and plain["found_in"] == 3 and plain["albumentations"] == A.__version__
     assert plain["made_for"] == {"height": 16, "width": 20, "channels": 3, "dtype": "uint8"}

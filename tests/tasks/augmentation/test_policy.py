@@ -27,7 +27,7 @@ def stages(draw):
     return Stage(choices, tuple(part / sum(parts) for part in parts) if weighted else ())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(stages(), max_size=3).map(tuple).map(Policy))
 def test_json_and_back(policy):
     assert Policy.from_json(json.loads(json.dumps(policy.to_json(), allow_nan=False))) == policy
