@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Literal, final
 
@@ -184,8 +185,10 @@ class AugmentationEnv(SearchEnv):
         from automl_ext.tasks.augmentation.export import write
 
         pipeline = self.pipeline(job.candidate)
-        facts = {"base": {"flip": pipeline.base and self.base.flip, "shift": self.base.shift if pipeline.base else 0}}
-        write(pipeline.schedule, self.ground, self.shape, folder, job.seed, facts)
+        facts = {"flip": pipeline.base and self.base.flip, "shift": self.base.shift if pipeline.base else 0}
+        parts = [(policy, len(list(same))) for policy, same in groupby(pipeline.schedule)]
+        shares = [count / len(pipeline.schedule) for _, count in parts]
+        write([policy for policy, _ in parts], self.ground, self.shape[1:], folder, job.seed, {"before": facts}, shares)
 
     # ---------------------------------------------------------------- parts
 

@@ -106,13 +106,16 @@ def value_at(operation: str, magnitude: float, ranges: RangeSet = "autoaugment")
     return float(round(value)) if operation == "Posterize" else value
 
 
-def useless(operations: tuple[str, ...], channels: int, side: int, ranges: RangeSet) -> dict[str, str]:
-    """Those of `operations` that do nothing, with the reason: to so many channels, the shorter side in pixels."""
+def useless(operations: tuple[str, ...], shape: tuple[int, int, int], ranges: RangeSet) -> dict[str, str]:
+    """Those of `operations` that do nothing to images of `shape` (c, h, w), with the reason."""
+    channels, side, area = shape[0], min(shape[1:]), shape[1] * shape[2]
     left: dict[str, str] = {}
     for name in operations:
+        whole = name in ("TranslateX", "TranslateY", "Cutout") and name in RANGES[ranges]
         if OPERATIONS[name].colour and channels == 1:
             left[name] = "changes colours only, and these images are grey"
-        whole = name in ("TranslateX", "TranslateY", "Cutout") and name in RANGES[ranges]
-        if whole and int(RANGES[ranges][name][1] * side) == 0:
+        elif name == "Equalize" and area <= 255:
+            left[name] = f"needs more than 255 pixels, and these images have {area}"
+        elif whole and int(RANGES[ranges][name][1] * side) == 0:
             left[name] = f"is shorter than a pixel on images of {side} pixels"
     return left

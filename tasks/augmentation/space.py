@@ -40,7 +40,7 @@ def encode(
     unknown = [operation for operation in operations or () if operation not in have]
     if unknown:
         raise ValueError(f"operations: {name} with {ranges} ranges has {', '.join(have)}, not {unknown[0]!r}")
-    left = useless(tuple(OPERATIONS), shape[0], min(shape[1:]), ranges)
+    left = useless(tuple(OPERATIONS), shape, ranges)
     asked = have if operations is None else [o for o in have if o in operations]
     kept = [operation for operation in asked if operation not in left]
     if not kept:

@@ -60,8 +60,11 @@ def test_the_other_ranges_are_those_of_randaugment_and_trivialaugment():
 
 def test_what_would_do_nothing_is_named_with_its_reason():
     every = tuple(OPERATIONS)
-    assert useless(every, 3, 32, "autoaugment") == {}
-    assert useless(every, 1, 32, "autoaugment") == {"Color": "changes colours only, and these images are grey"}
-    assert useless(every, 3, 5, "autoaugment") == {"Cutout": "is shorter than a pixel on images of 5 pixels"}
-    assert useless(every, 3, 2, "autoaugment").keys() == {"TranslateX", "TranslateY", "Cutout"}
-    assert useless(("Invert",), 1, 1, "autoaugment") == {}
+    assert useless(every, (3, 32, 32), "autoaugment") == {}
+    assert useless(every, (1, 16, 16), "autoaugment") == {"Color": "changes colours only, and these images are grey"}
+    assert useless(every, (3, 5, 60), "autoaugment") == {"Cutout": "is shorter than a pixel on images of 5 pixels"}
+    assert useless(every, (3, 2, 128), "autoaugment").keys() == {"TranslateX", "TranslateY", "Cutout"}
+    assert useless(every, (3, 15, 17), "autoaugment") == {
+        "Equalize": "needs more than 255 pixels, and these images have 255"
+    }
+    assert useless(("Invert",), (1, 1, 1), "autoaugment") == {}

@@ -17,7 +17,7 @@ from automl_ext.tasks.augmentation.strengths import FOURTEEN, randaugment, trivi
 
 from automl_ext.evolution.variation import GenericVariation
 
-COLOUR, GREY = (3, 32, 32), (1, 8, 8)
+COLOUR, GREY = (3, 32, 32), (1, 28, 28)
 NAMES = ("autoaugment", "fast", "randaugment", "trivialaugment", "schedule")
 
 
