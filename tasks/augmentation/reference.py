@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from automl_ext.tasks.augmentation.encoding import step_at
 from automl_ext.tasks.augmentation.operations import OPERATIONS
-from automl_ext.tasks.augmentation.policy import Policy, Stage, Step
+from automl_ext.tasks.augmentation.policy import Policy, Stage, Step, of
 from automl_ext.tasks.augmentation.strengths import FOURTEEN, randaugment, trivialaugment
 
 _CIFAR = """
@@ -44,6 +44,17 @@ def published_cifar() -> Policy:
     return Policy((Stage(tuple(choices)),))
 
 
+def small_geometry() -> Policy:
+    """Three sub-policies by hand: a small rotation, a small translation, a small shear."""
+    return of(
+        [
+            [("Rotate", 1.0, 15.0)],
+            [("TranslateX", 0.5, 0.13), ("TranslateY", 0.5, 0.13)],
+            [("ShearX", 0.5, 0.2), ("ShearY", 0.5, 0.2)],
+        ]
+    )
+
+
 def cutout(share: float) -> Policy:
     """A square of that share of the side on every image."""
     return Policy((Stage(((Step("Cutout", 1.0, share),),)),))
@@ -55,6 +66,7 @@ def references(base: str, left_out: Mapping[str, str]) -> Mapping[str, Pipeline]
     found = {"none": Pipeline(base=False)}
     if base:
         found[base] = Pipeline()
+    found["small-geometry"] = Pipeline((small_geometry(),))
     found["cutout"] = Pipeline((cutout(0.5),))
     found["autoaugment-cifar"] = Pipeline((without(published_cifar(), left_out),))
     found["randaugment"] = Pipeline((randaugment(3, 5, drawn),))

@@ -1,0 +1,156 @@
+"""Searched augmentation beside published and hand-made, on few labelled images; equal training for every row.
+
+    python tests/benchmarks/augmentation.py digits [--splits 5] [--trials 200] [--workers 2]
+        [--rows rows.jsonl] [--write tasks/augmentation/README.md]
+    python tests/benchmarks/augmentation.py cifar10 --data ../shared/data
+    python tests/benchmarks/augmentation.py fashion-mnist
+
+A split draws which images are labelled. On each: `trials` policies are scored by density, without training; the best
+of them, and the best five together, are trained for a short while; the best two of these in full, a few times, beside
+the references and the best of as many random policies. RandAugment's 15 settings are trained for the same short while
+and the best in full. All choices are made on validation images, test images are read once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pruning_table import write
+from scipy.stats import t as student
+
+from automl_ext import Run, search
+
+ID = "automl_ext/Augmentation-v0"
+TASKS: dict[str, dict[str, Any]] = {
+    "digits": {"env": {"dataset": "digits", "images": 200, "epochs": 150, "rate": 0.1}, "short": 40, "repeats": 3},
+    "cifar10": {
+        "env": {"images": 1000, "epochs": 80, "rate": 0.1, "flip": True, "shift": 4}, "short": 30, "repeats": 1,
+    },
+    "fashion-mnist": {
+        "env": {"dataset": "fashion-mnist", "images": 1000, "epochs": 60, "rate": 0.1}, "short": 20, "repeats": 1,
+    },
+}  # fmt: skip
+Row = dict[str, Any]
+"""task, split, policy, role, test: accuracy in percent, mean over repeats; seconds: of what found it."""
+
+
+def environment(name: str, split: int, data: Path, **options: Any) -> dict[str, Any]:
+    own = {"dataset": f"npz:{(data / 'cifar10-jpeg.npz').resolve()}"} if name == "cifar10" else {}
+    return {"id": ID, "seed": split, **TASKS[name]["env"], **own, **options}
+
+
+def played(name: str, split: int, given: argparse.Namespace, out: Path) -> list[Row]:
+    """The rows of one split: two searches with their final stages."""
+    task = TASKS[name]
+    finals = [
+        {"top": given.top, "budget": task["short"]},
+        {"top": 2, "budget": task["env"]["epochs"], "seeds": task["repeats"]},
+    ]
+    common = {"seed": split, "seeds": "common", "executor": {"name": "process", "workers": given.workers}, "out": out}
+    began = time.perf_counter()
+    policies = Run.create(
+        name=f"{name}-policies", trials=given.trials, final=finals, baselines=["random"],
+        env=environment(name, split, given.data, estimator="density", folds=given.folds, draws=given.draws),
+        searcher={"name": "regularized-evolution", "population": 30, "sample": 8}, **common,
+    )  # fmt: skip
+    rows = tested(search(policies), name, split, "searched", time.perf_counter() - began)
+    began = time.perf_counter()
+    grid = Run.create(
+        name=f"{name}-randaugment", trials=15, final=[finals[1] | {"top": 1}],
+        env=environment(name, split, given.data, space="randaugment") | {"epochs": task["short"]},
+        searcher={"name": "grid", "bins": 5}, **common,
+    )  # fmt: skip
+    tuned = tested(search(grid), name, split, "randaugment, best of 15", time.perf_counter() - began)
+    return rows + [row for row in tuned if row["role"] == "searched"]
+
+
+def tested(run: Run, name: str, split: int, label: str, seconds: float) -> list[Row]:
+    """What the test stage measured, a policy a row; of the searched ones the best by validation."""
+    best = str(run.best().note["name"])
+    found: dict[tuple[str, str], list[float]] = {}
+    for trial in run.trials("test"):
+        if trial.metrics is not None:
+            key = (str(trial.note["role"]), str(trial.note["name"]))
+            found.setdefault(key, []).append(100 * trial.metrics["test_accuracy"])
+    rows = []
+    for (role, who), values in found.items():
+        if role != "searched" or who == best:
+            policy = {"searched": label, "baseline": "best random policy"}.get(role, who)
+            rows.append({"task": name, "split": split, "policy": policy, "role": role, "test": statistics.mean(values)})
+            rows[-1] |= {"seconds": seconds, "name": who} if role == "searched" else {}
+    run.close()
+    return rows
+
+
+def table(rows: list[Row], name: str) -> str:
+    """Test accuracies, and paired differences to three rows, with 95 % intervals of the mean over splits."""
+    some = [row for row in rows if row["task"] == name]
+    by = {policy: {row["split"]: row["test"] for row in some if row["policy"] == policy}
+          for policy in dict.fromkeys(row["policy"] for row in some)}  # fmt: skip
+    rivals = [rival for rival in ("none", "flip-and-crop", "trivialaugment", "randaugment, best of 15") if rival in by]
+    task = TASKS[name]
+    lines = [
+        f"{task['env']['images']} labelled images, {task['env']['epochs']} epochs, ResNet-8, {task['repeats']} a split,"
+        f" {len({row['split'] for row in some})} splits. Test accuracy in %, median (from to); differences: mean, 95 %"
+        " interval over splits.\n",
+        f"| policy | test | {' | '.join(f'minus {rival}' for rival in rivals)} |",
+        "|---" * (2 + len(rivals)) + "|",
+    ]
+    for policy in sorted(by, key=lambda policy: -statistics.mean(by[policy].values())):
+        values = sorted(by[policy].values())
+        cells = [f"{statistics.median(values):.2f} ({values[0]:.2f} to {values[-1]:.2f})"]
+        cells += ["" if rival == policy else _difference(by[policy], by[rival]) for rival in rivals]
+        lines.append(f"| {policy} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _difference(own: dict[int, float], other: dict[int, float]) -> str:
+    values = np.array([own[split] - other[split] for split in own if split in other])
+    if len(values) < 2:
+        return f"{values.mean():+.2f}"
+    half = float(student.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / len(values) ** 0.5
+    return f"{values.mean():+.2f} ({values.mean() - half:+.2f} to {values.mean() + half:+.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=list(TASKS))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=200, help="policies scored by density")
+    parser.add_argument("--top", type=int, default=10, help="of them are trained for a short while")
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rows", type=Path, help="JSON lines: what stands there is kept, what is new is added")
+    parser.add_argument("--write", type=Path, help="the Markdown file that gets the table")
+    given = parser.parse_args()
+    rows = (
+        [json.loads(line) for line in given.rows.read_text().splitlines()] if given.rows and given.rows.exists() else []
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for split in range(given.splits):
+            if any((row["task"], row["split"]) == (given.task, split) for row in rows):
+                continue
+            began = time.perf_counter()
+            new = played(given.task, split, given, Path(folder))
+            rows += new
+            print(f"split {split}: {time.perf_counter() - began:.0f} s", *new, sep="\n  ", flush=True)
+            if given.rows:
+                with given.rows.open("a") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in new)
+    text = table(rows, given.task)
+    print(text)
+    if given.write:
+        write(text, given.write, (f"<!-- {given.task}: begin -->", f"<!-- {given.task}: end -->"))
+
+
+if __name__ == "__main__":
+    main()
