@@ -116,6 +116,12 @@ SEARCHERS: Mapping[str, Entry] = {
         "Deb et al. 2002; NSGA-Net, Lu et al. 2019, arXiv 1810.03522",
         several=True,
     ),
+    "population-based": Entry(
+        "automl_ext.evolution.population_based:PopulationBased",
+        "members train side by side, the worst take over weights and candidate of the best and change it",
+        "Jaderberg et al. 2017, arXiv 1711.09846; Ho et al. 2019, arXiv 1905.05393",
+        budgets=True,
+    ),
     "reinforce": Entry(
         "automl_ext.controllers.reinforce:Reinforce",
         "an LSTM that decides step by step, trained with REINFORCE",

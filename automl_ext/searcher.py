@@ -24,7 +24,13 @@ Origin = Literal["evaluated", "cached", "stopped"]
 
 
 class Variation(Protocol):
-    """How evolution changes genes (slot path -> value, silent ones included). Any result expresses a candidate."""
+    """How evolution changes genes (slot path -> value, silent ones included). Any result expresses a candidate.
+
+    Optional method, looked up by name; without it `mutate` stands in:
+
+        explore(genes, done, rng) -> genes      of weights that have trained for the budget `done` (population-based):
+                                                what a schedule says up to there is past and stays
+    """
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]: ...
     def mutate(self, genes: Genes, rng: np.random.Generator) -> dict[str, Any]: ...

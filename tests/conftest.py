@@ -14,6 +14,14 @@ if HERE not in sys.path:
     sys.path.append(HERE)
 
 
+@pytest.fixture(scope="session")
+def search_budgets():
+    """A search in memory whose results depend on the budget; see tests/budgets.py."""
+    from budgets import search_budgets
+
+    return search_budgets
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     """As in a worker: two test processes on two cores would only wait for each other's threads."""

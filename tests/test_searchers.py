@@ -17,6 +17,7 @@ SMALL = {
     "ppo": {"hidden": 8, "batch": 4, "epochs": 2},
     "hill-climbing": {"neighbours": 4, "starts": 3},
     "tournament": {"population": 5},
+    "population-based": {"population": 4, "max_budget": 9.0},
     "asha": {"max_budget": 9.0},
     "hyperband": {"max_budget": 9.0},
     "successive-halving": {"max_budget": 9.0},
@@ -43,6 +44,7 @@ TRIALS = {
     "nao": 9,
     "nsga2": 12,
     "optuna": 9,
+    "population-based": 12,
     "ppo": 9,
     "predictor": 9,
     "progressive": 12,
@@ -65,13 +67,14 @@ ENOUGH = {
     "nao": ({"first": 30, "new": 8, "best": 5, "updates": 30}, 100),
     ("nao", "choice"): ({"first": 30, "new": 10, "best": 5, "updates": 15}, 80),
     "optuna": ({}, 80),
+    "population-based": ({"population": 8, "quantile": 0.5}, 200),
     "ppo": ({}, 80),
     "predictor": ({}, 40),
     "progressive": ({}, 100),
     "q-learning": ({}, 80),
     "reinforce": ({}, 100),
 }
-"""Options and trials of the slow ones; the others have 150 trials."""
+"""Options and trials of the slow ones, and of what repeats candidates; the others have 150 trials."""
 DEAR = {"nao", "progressive"}
 """They train networks for long: that they learn is measured on choices, on numbers by `tox -e thorough`."""
 FOREIGN = {"optuna"}

@@ -534,6 +534,17 @@ class Unlike(Valley):
         return Strangers(self.space)
 
 
+class Straying(GenericVariation):
+    def explore(self, genes, done, rng):
+        return {**genes, "layers": object()}
+
+
+class Strayed(Valley):
+    @property
+    def variation(self):
+        return Straying(self.space)
+
+
 @pytest.mark.parametrize(
     ("impostor", "said"),
     [
@@ -553,6 +564,7 @@ class Unlike(Valley):
         (Unprepared, "FileNotFoundError: no data"),
         (Aimless, "a target has at least one objective"),
         (Unlike, "variation: twins express another one"),
+        (Strayed, "variation: .*not JSON serializable"),
     ],
 )
 def test_a_broken_target_is_told_what_broke(impostor, said):

@@ -82,6 +82,9 @@ def _check_variation(env: SearchEnv, seed: int) -> None:
                 "crossover": variation.crossover(genes, other, rng),
                 "twins": variation.twins(genes, rng),
             }
+            explore = getattr(variation, "explore", None)
+            if explore is not None:
+                made["explore"] = explore(dict(genes), 1.0, rng)
             for name, each in made.items():
                 assert json.loads(json.dumps(each)) == each, f"variation: {name} gives genes that are no JSON: {each}"
                 with rule(f"variation: {name} gives genes that express no candidate"):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from automl_ext.order import Order
 from automl_ext.searcher import Failure, Trial, stream
 
 
-def _search(searcher, evaluate, trials, *, parallel=1, seed=0, watch=None):
+def search_budgets(searcher, evaluate, trials, *, parallel=1, seed=0, watch=None):
     """The trials told. evaluate(proposal) -> metrics or None. watch(number, told, pending, proposal) after each ask."""
     order, told, pending = Order(parallel, trials), [], {}
     while True:
@@ -41,8 +39,3 @@ def _search(searcher, evaluate, trials, *, parallel=1, seed=0, watch=None):
             told.append(trial)
         else:
             return told
-
-
-@pytest.fixture(scope="session")
-def search_budgets():
-    return _search
