@@ -578,6 +578,7 @@ def test_what_is_no_target_is_told():
 
 
 SMALL = {
+    "automl_ext/Augmentation-v0": {"images": 60, "val_images": 60, "width": 0.25, "epochs": 1},
     "automl_ext/Pruning-v0": {"epochs": 2, "calibration_images": 60},
     "automl_ext/WeightPruning-v0": {"epochs": 1, "calibration_images": 60, "reward_images": 100},
 }

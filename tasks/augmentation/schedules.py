@@ -95,10 +95,10 @@ class ScheduleVariation:
     def explore(self, genes: Genes, done: float, rng: np.random.Generator) -> dict[str, Any]:
         """Genes that go on from those of a training with `done` epochs behind it: one policy for all that is ahead.
 
-        A part that has begun stays as it is; but for the last one.
-        Each of its numbers is drawn anew with probability 0.2, else moved up or down by 0 to 3.
+        Each of its numbers is drawn anew with probability 0.2, else moved up or down by 0 to 3. A part that has begun
+        stays as it is; with nothing ahead all does.
         """
-        first = min(ceil(done / self.epochs * self.segments), self.segments - 1)
+        first = ceil(done / self.epochs * self.segments)
         paths = [path for path in genes if path.startswith(f"{first + 1}.")]
         changed = dict(genes)
         for path in paths:

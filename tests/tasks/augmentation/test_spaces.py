@@ -151,7 +151,9 @@ def test_a_schedule_stays_what_it_was_where_the_training_has_been():
     variation = encoding.variation
     genes = variation.sample(rng)
     assert len(set(encoding.schedule(encoding.space.from_genes(genes)))) == 1
-    for done, first in ((0, 1), (5, 2), (9, 3), (19, 4), (20, 4)):
+    for done in (16, 19, 20, 40):
+        assert variation.explore(genes, done, rng) == genes
+    for done, first in ((0, 1), (5, 2), (9, 3), (15, 4)):
         changed = variation.explore(genes, done, rng)
         past = [path for path in genes if int(path.partition(".")[0]) < first]
         assert all(changed[path] == genes[path] for path in past)
