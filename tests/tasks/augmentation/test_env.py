@@ -120,6 +120,7 @@ def test_a_whole_search_is_the_same_with_two_workers_and_shows_the_combined_poli
     assert names >= {"best-3-combined", "none", "crop", "trivialaugment"} and len(names) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHERS)
 def test_every_searcher_finds_its_way_in_the_space(name):
     space = "schedule" if "choice" not in SEARCHERS[name].treats else "autoaugment"
