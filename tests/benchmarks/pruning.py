@@ -3,7 +3,7 @@
     python tests/benchmarks/pruning.py [--data ../shared/data] [--shares 0.5 0.3] [--tuned 0.5] [--trials 200]
         [--seeds 3] [--workers 2] [--rows rows.jsonl] [--write tasks/pruning/README.md]
 
-Every searcher gets as many evaluations, behind the same sieve, on the same 1,000 validation images; the best by
+Every searcher gets as many evaluations on the same 1,000 validation images; the best by
 validation is measured once on the 5,000 test images, beside uniform counts and what torch-pruning's criteria prune in
 one shot. Rivals are recovered as the searched policies are (sequential reconstruction) and, as is usual for them, by
 estimating batch norms anew on the same 500 calibration images. A seed fixes calibration and reward images, search and
@@ -47,7 +47,6 @@ SEARCHERS: dict[str, dict[str, Any]] = {
 }
 SAME = Recovery("sequential", refit=True, ridge=0.1, recalibrate=False)
 OWN = Recovery("none", refit=False, ridge=0.1, recalibrate=True)
-STOPPING = {"name": "median", "warmup": 0, "quantile": 0.95}
 RECOVERIES = {"reconstructed": SAME, "norms": OWN}
 Row = dict[str, Any]
 """seed, share, policy, and what was measured: seconds, reconstructed, norms, tuned; accuracies in percent."""
@@ -62,7 +61,6 @@ def environment(data: Path, seed: int, share: float, **options: Any) -> dict[str
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "macs_kept": share,
-        "sieve": "small",
         "seed": seed,
         **options,
     }
@@ -72,7 +70,7 @@ def searched(env: dict[str, Any], searcher: dict[str, Any], trials: int, workers
     """The best policy by validation, and the seconds of the whole search."""
     began = time.perf_counter()
     run = Run.create(
-        env=env, searcher=searcher, trials=trials, seed=env["seed"], parallel=2, final=[{"top": 1}], stopping=STOPPING,
+        env=env, searcher=searcher, trials=trials, seed=env["seed"], parallel=2, final=[{"top": 1}],
         executor={"name": "process", "workers": workers}, out=out,
     )  # fmt: skip
     search(run)
