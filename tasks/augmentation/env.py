@@ -200,7 +200,8 @@ class AugmentationEnv(SearchEnv):
         remark = "Flips and crops come ahead of these and are left out here." if moved else ""
         shown = illustrate.examples(self.data.train)
         illustrate.draw(pipeline.schedule, shown, self.ground, ranges, folder / "subpolicies.svg", remark)
-        frequencies.draw(pipeline.schedule, self.encoding.operations, ranges, folder / "operations.svg")
+        file = folder / "operations.svg"
+        frequencies.draw(pipeline.schedule, self.encoding.operations, ranges, file, self.left_out)
 
     # ---------------------------------------------------------------- parts
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +18,29 @@ from numpy.typing import NDArray
 
 __all__ = ["draw"]
 
-WIDTH, SIZE = 5.1, 8
+WIDTH, SIZE, LETTERS = 5.1, 8, 84
 OFTEN, STRONG = "#2f6f9f", "#d98e04"
 TITLES = ("times per 100 images", "strength, % of the range")
 
 
-def draw(schedule: Sequence[Policy], operations: Sequence[str], ranges: RangeSet, file: Path) -> None:
+def draw(
+    schedule: Sequence[Policy],
+    operations: Sequence[str],
+    ranges: RangeSet,
+    file: Path,
+    left_out: Mapping[str, str] | None = None,
+) -> None:
     """Those of `operations` and what the policies use, in the order of the table, into `file` (SVG, no outside assets).
 
-    ranges: what the strengths are shares of.
+    ranges: what the strengths are shares of. left_out: operations that cannot be chosen, and why; said below.
     """
     used = {name for policy in schedule for name in policy.operations} | {*operations} - {IDENTITY}
     names = [name for name in OPERATIONS if name in used]
     found = 100 * np.stack([usage(policy, ranges) for policy in schedule], axis=-1)
     values = found[:, [list(OPERATIONS).index(name) for name in names]]
-    figure = Figure(figsize=(WIDTH, 0.75 + 0.2 * len(names)), layout="constrained")
+    notes = [f"{name} is left out: it {reason}." for name, reason in (left_out or {}).items()]
+    lines = [line for note in notes for line in textwrap.wrap(note, LETTERS)]
+    figure = Figure(figsize=(WIDTH, 0.75 + 0.2 * len(names) + 0.16 * len(lines)), layout="constrained")
     FigureCanvasSVG(figure)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, title, part, colour in zip(panels, TITLES, values, (OFTEN, STRONG), strict=True):
@@ -40,8 +49,9 @@ def draw(schedule: Sequence[Policy], operations: Sequence[str], ranges: RangeSet
         axes.set_title(title, fontsize=SIZE)
         axes.tick_params(labelsize=SIZE, length=0)
         axes.spines[:].set_visible(False)
-    if len(schedule) > 1:
-        figure.supxlabel(f"parts of the training, {len(schedule)} alike", fontsize=SIZE)
+    below = [f"Parts of the training, {len(schedule)} alike, from left to right."] if len(schedule) > 1 else []
+    if below or lines:
+        figure.supxlabel("\n".join([*below, *lines]), fontsize=SIZE, x=0.01, ha="left")
     with rc_context({"svg.hashsalt": "operations"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
 

@@ -64,15 +64,18 @@ def test_an_environment_illustrates_candidates_and_references(tmp_path):
 
 @pytest.mark.parametrize("space", SPACES)
 def test_every_space_draws(ground, tmp_path, space):
-    encoding, _ = encode(space, None, None, (1, 8, 8), segments=3, epochs=3)
+    encoding, left_out = encode(space, None, None, (1, 8, 8), segments=3, epochs=3)
     schedule = encoding.schedule(encoding.space.sample(np.random.default_rng(0)))
     illustrate.draw(schedule, ground.bank, ground, encoding.ranges, tmp_path / "a.svg")
-    frequencies.draw(schedule, encoding.operations, encoding.ranges, tmp_path / "b.svg")
+    frequencies.draw(schedule, encoding.operations, encoding.ranges, tmp_path / "b.svg", left_out)
     _, texts, images = parsed(tmp_path / "a.svg")
     lines = [text for text in texts if "per 100 images" in text]
     columns = len({"original", "as found", *illustrate.SHARES} & {*texts})
     assert len(images) == 2 * columns * len(lines) and columns == 5 - (space == "trivialaugment")
     parsed(tmp_path / "b.svg")
+    said = (tmp_path / "b.svg").read_text(encoding="utf-8")  # words are comments beside their glyphs
+    assert ("Parts of the training, 3 alike" in said) == (space == "schedule") and "<!-- Rotate" in said
+    assert ("Color is left out: it changes colours only" in said) and "<!-- Color -->" not in said
 
 
 def test_rows_are_what_is_likeliest():
