@@ -102,14 +102,18 @@ def _cell(root: ElementTree.Element, cell: Cell, x: float, y: float, side: int) 
 
 
 def _png(image: NDArray[np.uint8], crisp: int, side: int) -> bytes:
-    """The image (h, w, c), each pixel so many times along both sides, or with its longer side made `side` at most."""
+    """The image (h, w, c), each pixel so many times along both sides, or with its longer side made `side` at most.
+
+    Of more than three channels the first three, of two the first.
+    """
     if crisp:
         image = image.repeat(crisp, axis=0).repeat(crisp, axis=1)
     elif max(image.shape[:2]) > side:
         times = side / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * times)), max(1, round(image.shape[0] * times)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1).astype(np.uint8)
-    return cv2.imencode(".png", image[..., ::-1] if image.shape[2] == 3 else image)[1].tobytes()
+    shown = image[..., 2::-1] if image.shape[2] >= 3 else image[..., :1]
+    return cv2.imencode(".png", np.ascontiguousarray(shown))[1].tobytes()
 
 
 def _text(

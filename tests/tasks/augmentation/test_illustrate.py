@@ -143,3 +143,12 @@ def test_large_images_stay_within_the_limit(tmp_path):
     assert (tmp_path / "a.svg").stat().st_size <= illustrate.MOST_BYTES
     first = parsed(tmp_path / "a.svg")[2][0]
     assert float(first.get("height")) == pytest.approx(1.5 * float(first.get("width")), rel=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_any_number_of_channels_is_shown(tmp_path, channels):
+    image = np.arange(64 * channels, dtype=np.uint8).reshape(1, 8, 8, channels)
+    picture.write(["a"], [picture.Line("a", "b", [picture.Cell(image)])], "", 48, tmp_path / "a.svg")
+    (shown,) = parsed(tmp_path / "a.svg")[2]
+    kept = image[0, ..., :3] if channels >= 3 else image[0, ..., :1].repeat(3, axis=-1)
+    assert (pixels(shown)[:: 60 // 8, :: 60 // 8] == kept).all()
