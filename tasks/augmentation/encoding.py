@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from automl_ext.tasks.augmentation.operations import IDENTITY, OPERATIONS, RangeSet, value_at
+from automl_ext.tasks.augmentation.operations import IDENTITY, OPERATIONS, RANGES, RangeSet, value_at
 from automl_ext.tasks.augmentation.policy import Policy, Step
 from numpy.typing import NDArray
 
@@ -78,5 +78,24 @@ def strength(step: Step, ranges: RangeSet) -> float:
     if step.value is None:
         return 0.0 if step.operation == IDENTITY else 1.0
     neutral = OPERATIONS[step.operation].neutral or 0.0
-    farthest = max(abs((value_at(step.operation, end, ranges) or 0.0) - neutral) for end in (0.0, 1.0))
+    farthest = max(abs(end - neutral) for end in ends(step.operation, ranges))
     return min(1.0, abs(step.value - neutral) / farthest)
+
+
+def end_of(step: Step, ranges: RangeSet) -> float:
+    """The end of the range on the step's own side of doing nothing; its value where that lies behind the end.
+
+    Raises ValueError for an operation without magnitude.
+    """
+    if step.value is None:
+        raise ValueError(f"{step.operation} has no magnitude")
+    neutral = OPERATIONS[step.operation].neutral or 0.0
+    side = -1 if step.value < neutral else 1
+    reach = [side * (end - neutral) for end in (*ends(step.operation, ranges), step.value)]
+    return neutral + side * max(reach)
+
+
+def ends(operation: str, ranges: RangeSet) -> tuple[float, float]:
+    """An operation's values at both ends of the ranges; AutoAugment's where these do not have it."""
+    within = ranges if operation in RANGES[ranges] else "autoaugment"
+    return RANGES[within][operation]

@@ -190,6 +190,19 @@ class AugmentationEnv(SearchEnv):
         shares = [count / len(pipeline.schedule) for _, count in parts]
         write([policy for policy, _ in parts], self.ground, self.shape[1:], folder, job.seed, {"before": facts}, shares)
 
+    def illustrate(self, candidate: Candidate, folder: Path) -> None:
+        """`subpolicies.svg`: train images under them. `operations.svg`: how often and how strong each operation is."""
+        from automl_ext.tasks.augmentation import frequencies, illustrate
+
+        pipeline = self.pipeline(candidate)
+        ranges = "standard" if "reference" in candidate else self.encoding.ranges
+        moved = pipeline.base and (self.base.flip or self.base.shift)
+        remark = "Flips and crops come ahead of these and are left out here." if moved else ""
+        shown = illustrate.examples(self.data.train)
+        illustrate.draw(pipeline.schedule, shown, self.ground, ranges, folder / "subpolicies.svg", remark)
+        file = folder / "operations.svg"
+        frequencies.draw(pipeline.schedule, self.encoding.operations, ranges, file, self.left_out)
+
     # ---------------------------------------------------------------- parts
 
     def _trained(self, pipeline: Pipeline, job: Job, report: Report) -> tuple[nn.Module, int]:

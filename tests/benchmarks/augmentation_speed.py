@@ -1,6 +1,7 @@
 """Images a second of the search's fast form of a policy beside albumentations, which it equals pixel by pixel.
 
     python tests/benchmarks/augmentation_speed.py [--side 32] [--channels 3] [--images 1000]
+        [--write tasks/augmentation/README.md]
 
 Policies: the fast form beside albumentations' own Compose of the same policy. Operations at their strongest: the fast
 form, draws and grouping included, beside the bare transform. Medians of turns in which both run, on one thread.
@@ -12,7 +13,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from automl_ext.tasks.augmentation import compose
 from automl_ext.tasks.augmentation.apply import Applier, Ground
 from automl_ext.tasks.augmentation.operations import IDENTITY, OPERATIONS, RANGES, value_at
 from automl_ext.tasks.augmentation.policy import Policy, Stage, Step, of
+from pruning_table import write
 
 # The policy for CIFAR-10 of Cubuk et al. 2018 (arXiv 1805.09501), table 7: operation, tenths of probability, level.
 AUTOAUGMENT = """
@@ -88,22 +90,33 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=128, help="images that the fast form gets at once (default 128)")
     parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--write", type=Path, help="the Markdown file that gets the table")
     options = parser.parse_args()
+    lines = []
+    for line in table(options):
+        print(line, flush=True)
+        lines.append(line)
+    if options.write:
+        write("\n".join(lines), options.write, ("<!-- speed: begin -->", "<!-- speed: end -->"))
+
+
+def table(options: argparse.Namespace) -> Iterator[str]:
+    """The table's lines, as they are measured."""
     shape = (options.images, options.side, options.side, options.channels)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     ground, size = Ground((125, 122, 113)[: options.channels], images), (options.side, options.side)
-    print(f"{options.images} images of {options.side} x {options.side} x {options.channels}, one thread;")
-    print(f"batches of {options.batch}, medians of {options.turns} paired turns\n")
-    print("| | us an image | albumentations | images/s | albumentations | times as fast | over its cost |")
-    print("|---|---|---|---|---|---|---|")
+    yield f"{options.images} images of {options.side} x {options.side} x {options.channels}, one thread; batches of"
+    yield f"{options.batch}, medians of {options.turns} paired turns:\n"
+    yield "| | us an image | albumentations | images/s | albumentations | times as fast | over its cost |"
+    yield "|---|---|---|---|---|---|---|"
     for name, policy in (("AutoAugment, 25 sub-policies", autoaugment()), ("TrivialAugment", trivialaugment())):
-        print(row(name, policy, compose.composed(policy, ground, size, seed=0), images, options), flush=True)
+        yield row(name, policy, compose.composed(policy, ground, size, seed=0), images, options)
     with tempfile.TemporaryDirectory() as folder:
         compose.BANK = str(Path(folder) / "bank.npz")
         np.savez(compose.BANK, image=images[:256])
         for name in OPERATIONS:
             policy = of([((name, 1.0, value_at(name, 1.0)),)])
-            print(row(name, policy, compose.form(policy.subpolicies[0][0], ground, size), images, options), flush=True)
+            yield row(name, policy, compose.form(policy.subpolicies[0][0], ground, size), images, options)
 
 
 if __name__ == "__main__":
