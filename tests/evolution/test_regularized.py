@@ -157,17 +157,11 @@ def bits(seed, population, sample, cycles, sigma):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("sample", "sigma", "expected"),
-    [
-        (10, 0.05, 0.706),
-        pytest.param(10, 0.01, 0.865, marks=pytest.mark.thorough),
-        pytest.param(25, 0.01, 0.925, marks=pytest.mark.thorough),
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize(("sample", "sigma", "expected"), [(10, 0.01, 0.865), (25, 0.01, 0.925)])
 def test_the_toy_problem_gives_the_measured_scores(sample, sigma, expected):
-    """Toy, measured for this spec over 20 seeds (P=100, S=10): sigma 0.01: C=1000 0.865; sigma 0.05: C=1000 0.706;
-    S=25 at sigma 0.01, C=1000: 0.925."""
+    """Toy, measured for this spec over 20 seeds (P=100, S=10): sigma 0.01: C=1000 0.865; S=25 at sigma 0.01,
+    C=1000: 0.925. At sigma 0.05: the next test."""
     scores = [bits(seed, 100, sample, 1000, sigma) for seed in range(5)]
     assert abs(np.mean(scores) - expected) < 0.03
 
@@ -196,7 +190,8 @@ def test_ageing_helps_where_scores_are_noisy():
     not at the notebook's sigma 0.01: test it at 0.05."""
     killing = [bits_without_ageing(seed, 100, 10, 1000, 0.05) for seed in range(10)]
     assert abs(np.mean(killing) - 0.659) < 0.03
-    assert np.mean([bits(seed, 100, 10, 1000, 0.05) for seed in range(5)]) > np.mean(killing) + 0.02
+    ageing = [bits(seed, 100, 10, 1000, 0.05) for seed in range(5)]
+    assert abs(np.mean(ageing) - 0.706) < 0.03 and np.mean(ageing) > np.mean(killing) + 0.02
     killing = [bits_without_ageing(seed, 100, 10, 1000, 0.01) for seed in range(10)]
     assert abs(np.mean(killing) - 0.873) < 0.03
 
