@@ -23,6 +23,7 @@ from automl_ext.capture import captured
 from automl_ext.env import Job, SearchEnv, never_stop
 from automl_ext.executors import ExecutorError
 from automl_ext.halt import Interrupted
+from automl_ext.memory import keep_memory
 from automl_ext.objective import Metrics
 from automl_ext.place import Place
 from automl_ext.rules import stopping_class
@@ -46,6 +47,7 @@ def work(payload: str, live_env: SearchEnv | None = None) -> str:
     request = json.loads(payload)
     env = live_env if live_env is not None else built(request)
     one_thread()
+    keep_memory()
     jobs = [Job(**row) for row in request["jobs"]]
     if request["call"] not in ("evaluate", "test"):
         outcomes = [_serve(env, request["call"], jobs, Path(request["folder"]))]

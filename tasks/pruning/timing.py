@@ -14,6 +14,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from automl_ext.memory import keep_memory
+
 __all__ = ["MEASURED", "Laps", "latency"]
 
 MEASURED = (
@@ -52,8 +54,9 @@ def latency(
 
     latency_ms: their median; latency_iqr_ms: the distance between their quartiles. example: one image, (1, c, h, w), or
     what else the network takes, on its device. clock: seconds, by default those on the wall. Leaves the network in eval
-    mode.
+    mode, and the process keeping its memory (see automl_ext/memory.py).
     """
+    keep_memory()
     images = example.expand(batch, *example.shape[1:]).contiguous()
     clock = clock or time.perf_counter
     seconds = []
