@@ -35,7 +35,7 @@ from automl_ext.tasks.pruning.reach import Limits, check_reach
 from automl_ext.tasks.pruning.sieve import Sieve, cheap_images, cheaply_slim, check_sieve, needs_grams, saying
 from automl_ext.tasks.pruning.space import Observer
 from automl_ext.tasks.pruning.stored import WEIGHTS, store, to_go_on_from
-from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
+from automl_ext.tasks.pruning.timing import MEASURED, Laps
 from automl_ext.tasks.pruning.tuning import Schedule, tune, tuning
 from numpy.typing import NDArray
 from pydantic import Field
@@ -44,6 +44,7 @@ from torch import nn
 
 from automl_ext.data import Split, normalise
 from automl_ext.env import Job, Report, SearchEnv
+from automl_ext.latency import latency
 from automl_ext.objective import Metrics
 from automl_ext.searcher import Variation
 from automl_ext.space import Candidate, Walk

@@ -24,9 +24,10 @@ from automl_ext.tasks.pruning.groups import Layer, Plan, Wires
 from automl_ext.tasks.pruning.latency_table import Grid, LatencyTable, activations, rising, save
 from automl_ext.tasks.pruning.macs import kept
 from automl_ext.tasks.pruning.prune import remove
-from automl_ext.tasks.pruning.timing import latency
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
+
+from automl_ext.latency import latency
 
 __all__ = ["measure", "tabulate"]
 

@@ -18,7 +18,9 @@ from automl_ext.tasks.pruning.importance import rank_by_magnitude, rank_by_recon
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-__all__ = ["Prepared", "load", "make", "save", "tensors"]
+from automl_ext.artefact.tensors import tensors
+
+__all__ = ["Prepared", "load", "make", "save"]
 
 NETWORK, CALIBRATION, FACTS = "network.safetensors", "calibration.safetensors", "prepared.json"
 
@@ -104,8 +106,3 @@ def load(folder: Path, network: nn.Module, plan: Plan, device: torch.device) -> 
     ranking, example = facts["ranking"], torch.zeros_like(images[:1])
     found = members(network, example, ranking)
     return Prepared(network, example, plan, read(network), ranking, dense, grams, found)
-
-
-def tensors(network: nn.Module) -> dict[str, Tensor]:
-    """The state dict as safetensors takes it: contiguous, on the CPU, no storage shared."""
-    return {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}

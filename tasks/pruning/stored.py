@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from automl_ext.tasks.pruning.prepared import tensors
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from automl_ext.artefact.tensors import tensors
 from automl_ext.env import Job
 
 __all__ = ["WEIGHTS", "Stored", "store", "to_go_on_from"]

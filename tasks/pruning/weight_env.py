@@ -27,7 +27,6 @@ from automl_ext.tasks.pruning.groups import Kind, counted_layers
 from automl_ext.tasks.pruning.images import rewarded_data
 from automl_ext.tasks.pruning.inputs import check_fit, check_inputs
 from automl_ext.tasks.pruning.network import PruningError, own_weights
-from automl_ext.tasks.pruning.prepared import tensors
 from automl_ext.tasks.pruning.protocol import Goal
 from automl_ext.tasks.pruning.reconstruct import reestimate_norms
 from automl_ext.tasks.pruning.sparsity import held, masks_of, nonzero, rank_weights, weight_of, zero
@@ -41,6 +40,7 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from automl_ext.artefact.tensors import tensors
 from automl_ext.data import normalise
 from automl_ext.env import Job, Report, SearchEnv, never_stop
 from automl_ext.objective import Metrics

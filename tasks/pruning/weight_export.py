@@ -1,4 +1,4 @@
-"""A sparse network as the files that export.py writes, with a recipe of its own: shapes stay dense."""
+"""A sparse network as the files that automl_ext/artefact writes, with a recipe of its own: shapes stay dense."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from automl_ext.tasks.pruning.agreement import pattern_of
-from automl_ext.tasks.pruning.export import Moments, write_files
 from automl_ext.tasks.pruning.groups import Layer
 from automl_ext.tasks.pruning.sparsity import nonzero
 from automl_ext.tasks.pruning.weight_space import Part
 from torch import nn
+
+from automl_ext.artefact.agreement import pattern_of
+from automl_ext.artefact.source import Moments
+from automl_ext.artefact.write import write_files
 
 __all__ = ["sparse_recipe", "write"]
 
@@ -27,7 +29,7 @@ def write(
 ) -> None:
     """Write the files of `network` (on the CPU). shape: of one image (c, h, w); moments: mean and std.
 
-    Raises PruningError as `write_files` does.
+    Raises ExportError as `write_files` does.
     """
     wanted = pattern_of(network.eval(), shape)
     write_files(network, wanted, sparse_recipe(network, layers, parts, metrics), moments, folder)

@@ -22,11 +22,11 @@ import torch
 from automl_ext.tasks.pruning.env import PruningEnv
 from automl_ext.tasks.pruning.evaluate import slim
 from automl_ext.tasks.pruning.segments import PART
-from automl_ext.tasks.pruning.timing import latency
 from torch import Tensor, nn
 
 from automl_ext.data import normalise
 from automl_ext.env import Job, never_stop
+from automl_ext.latency import latency
 
 
 def environment(data: Path, seed: int, **options: Any) -> dict[str, Any]:

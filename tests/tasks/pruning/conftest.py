@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from automl_ext.tasks.pruning import export, program
 from automl_ext.tasks.pruning.env import PruningEnv
 from automl_ext.tasks.pruning.network import build
 
+from automl_ext.artefact import program
+from automl_ext.artefact import write as writing
 from automl_ext.env import Job, never_stop
 from automl_ext.training import lent_seed
 
@@ -27,26 +28,26 @@ def network(name, channels):
     return made.eval()
 
 
-WRITE = export.write_programs
+WRITE = writing.write_programs
 
 
 @pytest.fixture(autouse=True)
 def _without_programs(monkeypatch):
     """torch's exporters take seconds; only those that ask for programs get them."""
-    monkeypatch.setattr(export, "write_programs", lambda *given: {"model.pt2": "left out: not in this test"})
+    monkeypatch.setattr(writing, "write_programs", lambda *given: {"model.pt2": "left out: not in this test"})
 
 
 @pytest.fixture
 def with_programs(monkeypatch):
     """Exports write `model.pt2`, too."""
-    monkeypatch.setattr(export, "write_programs", WRITE)
+    monkeypatch.setattr(writing, "write_programs", WRITE)
     monkeypatch.setattr(program, "EXTRA", ("none of this test",))
 
 
 @pytest.fixture
 def with_onnx(monkeypatch):
     """Exports write `model.pt2` and `model.onnx`, too."""
-    monkeypatch.setattr(export, "write_programs", WRITE)
+    monkeypatch.setattr(writing, "write_programs", WRITE)
 
 
 @pytest.fixture(scope="session")

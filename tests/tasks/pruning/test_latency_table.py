@@ -23,12 +23,12 @@ from automl_ext.tasks.pruning.macs import uniform
 from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prune import remove
 from automl_ext.tasks.pruning.space import check_reachable, keep_space, options
-from automl_ext.tasks.pruning.timing import latency
 from torch import nn
 
 from automl_ext import Run, search
 from automl_ext.driver import RunError, start
 from automl_ext.journal import digest
+from automl_ext.latency import latency
 
 
 class Mixed(nn.Module):

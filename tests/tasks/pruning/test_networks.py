@@ -13,13 +13,14 @@ from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.mobilenet import MobileNetV1, MobileNetV2
 from automl_ext.tasks.pruning.network import NETWORKS, PruningError, build
-from automl_ext.tasks.pruning.prepared import make, tensors
+from automl_ext.tasks.pruning.prepared import make
 from automl_ext.tasks.pruning.prune import mask, remaining, remove
 from automl_ext.tasks.pruning.resnet import BottleneckResNet, ResNet
 from automl_ext.tasks.pruning.soundness import lively
 from automl_ext.tasks.pruning.vgg import VGG16
 from torch import nn
 
+from automl_ext.artefact.tensors import tensors
 from automl_ext.training import lent_seed
 
 

@@ -8,10 +8,8 @@ import sys
 
 import pytest
 import torch
-from automl_ext.tasks.pruning import program
-from automl_ext.tasks.pruning.agreement import counted_macs, pattern
 from automl_ext.tasks.pruning.evaluate import Recovery, slim
-from automl_ext.tasks.pruning.export import write
+from automl_ext.tasks.pruning.export import pattern, write
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError
@@ -19,6 +17,8 @@ from automl_ext.tasks.pruning.prepared import make
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from automl_ext.artefact import program
+from automl_ext.artefact.agreement import ExportError, counted_macs
 from automl_ext.training import lent_seed
 
 pytestmark = pytest.mark.slow  # torch's exporters take seconds to import
@@ -116,15 +116,15 @@ def test_a_file_that_is_not_the_searched_network_is_refused(prepared, pruned):
     wanted.check("model.pt2", network)
     assert wanted.macs == total_macs(prepared.plan, counts) == counted_macs(network, prepared.example)
     assert wanted.params == sum(parameter.numel() for parameter in network.parameters())
-    with pytest.raises(PruningError, match=r"model\.pt2 computes something else than .*: it is 0\.0001 off"):
+    with pytest.raises(ExportError, match=r"model\.pt2 computes something else than .*: it is 0\.0001 off"):
         wanted.check("model.pt2", lambda images: network(images) + 1e-4)
     longer = nn.Sequential(network, nn.BatchNorm1d(10, eps=0)).eval()
-    with pytest.raises(PruningError, match=r"model\.py has 253 parameters, the searched network 233"):
+    with pytest.raises(ExportError, match=r"model\.py has 253 parameters, the searched network 233"):
         wanted.check("model.py", longer)
     with torch.no_grad():
         wasteful = nn.Sequential(network, nn.Linear(10, 10, bias=False))
         wasteful[1].weight.copy_(torch.eye(10))
-    with pytest.raises(PruningError, match=r"model\.py has .* multiply-accumulates, the searched network"):
+    with pytest.raises(ExportError, match=r"model\.py has .* multiply-accumulates, the searched network"):
         wanted.check("model.py", wasteful)
     with pytest.raises(PruningError, match="multiply-accumulates, the search counted"):
         pattern(network, prepared, {**counts, "conv1": 6})
@@ -145,13 +145,13 @@ def test_what_cannot_be_written_is_left_out_with_the_reason(tmp_path, monkeypatc
     files = json.loads((tmp_path / "recipe.json").read_text())["files"]
     assert "a constant that is no parameter or buffer cannot be exported" in files["model.py"]
     assert {file.name for file in tmp_path.iterdir()} == {"model.pt2", "recipe.json"}
-    with pytest.raises(PruningError, match=r"torch\.export cannot follow the network") as caught:
+    with pytest.raises(ExportError, match=r"torch\.export cannot follow the network") as caught:
         program.exported(Clock(), torch.zeros(2, 1, 8, 8))
     assert "\n" not in str(caught.value)
 
     def refuse(network, images):
-        raise PruningError("no way")
+        raise ExportError("no way")
 
     monkeypatch.setattr(program, "exported", refuse)
-    with pytest.raises(PruningError, match=r"model\.py left out: .*; model\.pt2 left out: no way"):
+    with pytest.raises(ExportError, match=r"model\.py left out: .*; model\.pt2 left out: no way"):
         write(network, case, counts, {}, MOMENTS, tmp_path)

@@ -1,4 +1,4 @@
-"""Latency and the cost of an evaluation by part, on a clock of our own."""
+"""The cost of an evaluation by part, on a clock of our own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import time
 from types import SimpleNamespace
 
 import pytest
-import torch
 from automl_ext.tasks.pruning import timing
-from automl_ext.tasks.pruning.timing import MEASURED, Laps, latency
+from automl_ext.tasks.pruning.timing import MEASURED, Laps
 
 from automl_ext.journal import digest
 from automl_ext.searcher import Trial
@@ -27,43 +26,6 @@ def clock(monkeypatch):
     made = Clock()
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=made.perf_counter))
     return made
-
-
-class Slow(torch.nn.Module):
-    """Takes the next of `seconds` a pass, and notes what it got."""
-
-    def __init__(self, clock, seconds):
-        super().__init__()
-        self.clock, self.seconds, self.passes = clock, list(seconds), []
-
-    def forward(self, x):
-        self.passes.append((tuple(x.shape), torch.get_num_threads(), self.training, torch.is_inference_mode_enabled()))
-        self.clock.now += self.seconds[len(self.passes) - 1]
-        return x
-
-
-def test_latency_is_a_median_with_its_quartiles_after_warm_up(clock):
-    network = Slow(clock, [50.0, 60.0, 70.0, 5, 1, 4, 2, 3])
-    before = torch.get_num_threads()
-    torch.set_num_threads(before + 1)
-    try:
-        found = latency(network, torch.zeros(1, 2, 4, 4), batch=6, repeats=5)
-        assert torch.get_num_threads() == before + 1
-    finally:
-        torch.set_num_threads(before)
-    assert found == {"latency_ms": pytest.approx(3000), "latency_iqr_ms": pytest.approx(2000)}
-    assert network.passes == [((6, 2, 4, 4), 1, False, True)] * 8
-
-
-def test_threads_come_back_when_a_pass_fails():
-    before = torch.get_num_threads()
-    torch.set_num_threads(before + 1)
-    try:
-        with pytest.raises(RuntimeError):
-            latency(torch.nn.Linear(3, 3), torch.zeros(1, 2, 4, 4), batch=1)
-        assert torch.get_num_threads() == before + 1
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_laps_follow_one_another_and_add_up(clock):

@@ -1,4 +1,4 @@
-"""A pruned network as programs that need none of its code: `model.pt2` (torch.export) and `model.onnx` (extra `onnx`).
+"""A found network as programs that need none of its code: `model.pt2` (torch.export) and `model.onnx` (extra `onnx`).
 
 Both take what `model.py` takes, normalised images (n, c, h, w) of any n, and give the same outputs. ONNX is made from
 the torch.export program; torch's older exporter is some ten times as fast, but deprecated and to be removed.
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from automl_ext.tasks.pruning.agreement import Pattern
-from automl_ext.tasks.pruning.network import PruningError
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+
+from automl_ext.artefact.agreement import ExportError, Pattern
 
 __all__ = ["LEFT_OUT", "exported", "lacking", "read_onnx", "write_programs"]
 
@@ -30,11 +30,11 @@ LEFT_OUT = "left out: "
 def write_programs(network: nn.Module, wanted: Pattern, folder: Path) -> dict[str, str]:
     """`model.pt2` and `model.onnx` of `network` (eval mode, on the CPU) into `folder`, compared with `wanted`.
 
-    What each is, by file, or why it is left out. Raises PruningError, one line, where a file is not what was searched.
+    What each is, by file, or why it is left out. Raises ExportError, one line, where a file is not what was searched.
     """
     try:
         program = exported(network, wanted.images)
-    except PruningError as error:
+    except ExportError as error:
         return dict.fromkeys(("model.pt2", "model.onnx"), f"{LEFT_OUT}{error}")
     wanted.check("model.pt2", _save_program(program, folder / "model.pt2"))
     files = {"model.pt2": 'a program of torch.export: network = torch.export.load("model.pt2").module()'}
@@ -47,22 +47,22 @@ def _write_onnx(program: ExportedProgram, wanted: Pattern, file: Path) -> str:
         return f"{LEFT_OUT}needs the extra onnx, {', '.join(missing)} not installed: pip install 'automl-ext[onnx]'"
     try:
         _save_onnx(program, wanted.images, file)
-    except PruningError as error:
+    except ExportError as error:
         return f"{LEFT_OUT}{error}"
     wanted.check_outputs(file.name, read_onnx(file), relative=1e-4)
-    return "ONNX: images (n, c, h, w) -> logits (n, classes)"
+    return "ONNX: images (n, c, h, w) -> logits (n, classes, ...)"
 
 
 def exported(network: nn.Module, images: Tensor) -> ExportedProgram:
     """`network` (eval mode, on the CPU) as a program for any number of images. images: at least two (n, c, h, w).
 
-    Raises PruningError, one line, where torch.export cannot follow the network.
+    Raises ExportError, one line, where torch.export cannot follow the network.
     """
     try:
         with _quiet():
             return torch.export.export(network, (images,), dynamic_shapes=({0: Dim("n", min=1)},))
     except Exception as error:  # torch.export raises a dozen kinds
-        raise PruningError(f"torch.export cannot follow the network: {_line(error)}") from error
+        raise ExportError(f"torch.export cannot follow the network: {_line(error)}") from error
 
 
 def _save_program(program: ExportedProgram, file: Path) -> nn.Module:
@@ -80,7 +80,7 @@ def lacking() -> list[str]:
 def _save_onnx(program: ExportedProgram, images: Tensor, file: Path) -> None:
     """Write `program` as ONNX, input `images` (n, c, h, w), output `logits`. images: some to try it on.
 
-    Raises PruningError, one line, for an operation that ONNX lacks.
+    Raises ExportError, one line, for an operation that ONNX lacks.
     """
     try:
         with _quiet():
@@ -88,9 +88,9 @@ def _save_onnx(program: ExportedProgram, images: Tensor, file: Path) -> None:
                 program, (images,), dynamo=True, input_names=["images"], output_names=["logits"], verbose=False
             )
     except Exception as error:  # torch.onnx raises a dozen kinds
-        raise PruningError(f"torch.onnx cannot write the network: {_line(error)}") from error
+        raise ExportError(f"torch.onnx cannot write the network: {_line(error)}") from error
     if made is None:
-        raise PruningError("torch.onnx cannot write the network")
+        raise ExportError("torch.onnx cannot write the network")
     made.save(file)
 
 
