@@ -35,6 +35,7 @@ from automl_ext.tasks.pruning.reach import Limits, check_reach
 from automl_ext.tasks.pruning.sieve import Sieve, cheap_images, cheaply_slim, check_sieve, needs_grams, saying
 from automl_ext.tasks.pruning.space import Observer
 from automl_ext.tasks.pruning.stored import WEIGHTS, store, to_go_on_from
+from automl_ext.tasks.pruning.teacher import load_teacher, make_teacher
 from automl_ext.tasks.pruning.timing import MEASURED, Laps
 from automl_ext.tasks.pruning.tuning import Schedule, tune, tuning
 from numpy.typing import NDArray
@@ -72,6 +73,7 @@ class PruningEnv(SearchEnv):
     sieve: a cheap accuracy first, for `stopping:` to judge, see sieve.py.
     reward_images: how many validation images an evaluation uses. mean, std: for the inputs, if not the train part's.
     tune_rate, tune_batch, tune_decay, tune_schedule, flip, shift: fine-tuning, for `budget` epochs, see tuning.py.
+    teacher_epochs: fine-tuning follows the dense network, tuned for so many epochs, see teacher.py.
     latency_batch: images a pass in `latency_ms`.
     Raises ValueError (PruningError, DataError), one line, for whatever cannot work.
     """
@@ -113,6 +115,7 @@ class PruningEnv(SearchEnv):
         tune_batch: Annotated[int, Field(ge=1, le=1_000_000)] = 64,
         tune_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4,
         tune_schedule: Schedule = "one-cycle",
+        teacher_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None,
         flip: bool = False,
         shift: Annotated[int, Field(ge=0, le=64)] = 0,
         latency_batch: Annotated[int, Field(ge=1, le=4096)] = 1,
@@ -134,6 +137,7 @@ class PruningEnv(SearchEnv):
         self.device = resolve_device(device)
         self.training = Recipe(epochs=epochs, rate=rate, batch=64, flip=flip, shift=shift)
         self.tuning = tuning(tune_rate, tune_batch, tune_decay, tune_schedule, flip, shift)
+        self.teacher_epochs = teacher_epochs
         self.data = rewarded_data(dataset, root, seed, mean, std, reward_images)
         dense, example = self._dense(), torch.zeros((1, *self.data.train.image.shape[1:]))
         check_inputs(inputs, example)
@@ -184,6 +188,8 @@ class PruningEnv(SearchEnv):
         )  # fmt: skip
         facts = {"network": self.network, "macs": self.macs_dense, "accuracy": self._accuracy(network)}
         shared_state.save(prepared, folder, facts)
+        if self.teacher_epochs is not None:
+            make_teacher(network, self.data, self.tuning, self.teacher_epochs, self.seed, self.device, folder)
 
     def ready(self, folder: Path) -> None:
         """Under `latency_kept` Algorithm 1 and the references go by the measured table from now on."""
@@ -271,7 +277,10 @@ class PruningEnv(SearchEnv):
 
     def _tune(self, network: nn.Module, job: Job, report: Report, done: int = 0) -> int:
         """Fine-tune to `job.budget` epochs, of which `done` are behind the network. How many are behind it then."""
-        return tune(network, self.data, self.tuning, job, self.device, report, done)
+        teacher = None
+        if self.teacher_epochs is not None:
+            teacher = load_teacher(self._dense(), self.device, Path(job.shared or ""))
+        return tune(network, self.data, self.tuning, job, self.device, report, done, teacher)
 
     def _whole(
         self,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
+from automl_ext.tasks.pruning.teacher import Taught, taught_loss
 from torch import nn
 
 from automl_ext.data import Data
@@ -30,13 +31,21 @@ def tuning(rate: float, batch: int, decay: float, schedule: Schedule, flip: bool
 
 
 def tune(
-    network: nn.Module, data: Data, recipe: Recipe, job: Job, device: torch.device, report: Report, done: int = 0
+    network: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    job: Job,
+    device: torch.device,
+    report: Report,
+    done: int = 0,
+    teacher: nn.Module | None = None,
 ) -> int:
     """Train in place to `job.budget` epochs, at least one, of which `done` are behind it, reporting after each.
 
-    How many are behind the network then; it is left in eval mode.
+    How many are behind the network then; it is left in eval mode. teacher: see teacher.py.
     """
     recipe = replace(recipe, epochs=max(1, round(job.budget or 0)))
-    left = train(network, data.train, data, recipe, seed=job.seed, device=device, report=report, start=done)
+    whole, loss = (network, None) if teacher is None else (Taught(network, teacher), taught_loss)
+    left = train(whole, data.train, data, recipe, seed=job.seed, device=device, report=report, loss=loss, start=done)
     network.eval()
     return left.epochs

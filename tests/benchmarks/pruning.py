@@ -8,13 +8,15 @@ validation is measured once on the 5,000 test images, beside uniform counts and 
 one shot. Rivals are recovered as the searched policies are (sequential reconstruction) and, as is usual for them, by
 estimating batch norms anew on the same 500 calibration images. A seed fixes calibration and reward images, search and
 fine-tuning. Fine-tuning: the best searched policy, the criterion that was best on the *test* images with either
-recovery, and the dense network, as many epochs each. With --rows what was measured is kept in a file, and what stands
+recovery, and the dense network, as many epochs each; all but the last also with the tuned dense network as a teacher.
+With --rows what was measured is kept in a file, and what stands
 there is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import tempfile
 import time
@@ -32,11 +34,13 @@ from automl_ext.tasks.pruning.dense import rewarded_accuracy
 from automl_ext.tasks.pruning.env import PruningEnv
 from automl_ext.tasks.pruning.evaluate import Recovery, slim
 from automl_ext.tasks.pruning.prepared import Prepared
+from automl_ext.tasks.pruning.tuning import tune
 from pruning_rivals import one_shot
 from torch import nn
 
 from automl_ext import Run, make, search
-from automl_ext.training import Recipe, train
+from automl_ext.env import Job, never_stop
+from automl_ext.training import Recipe
 from automl_ext.worker import one_thread
 
 SEARCHERS: dict[str, dict[str, Any]] = {
@@ -49,7 +53,7 @@ SAME = Recovery("sequential", refit=True, ridge=0.1, recalibrate=False)
 OWN = Recovery("none", refit=False, ridge=0.1, recalibrate=True)
 RECOVERIES = {"reconstructed": SAME, "norms": OWN}
 Row = dict[str, Any]
-"""seed, share, policy, and what was measured: seconds, reconstructed, norms, tuned; accuracies in percent."""
+"""seed, share, policy, and what was measured: seconds; in percent reconstructed, norms, each also tuned and taught."""
 
 
 def environment(data: Path, seed: int, share: float, **options: Any) -> dict[str, Any]:
@@ -99,10 +103,18 @@ def compared(env: dict[str, Any], found: list[Row], epochs: int, rivals: bool) -
             networks[policy, name] = network
         rows.append(row)
     wanted = _tuned(rows, found) if epochs else set()
+    teacher = copy.deepcopy(known.network)
+    dense = _tuned_accuracy(target, teacher, epochs, env["seed"]) if wanted else 0.0
     for row in rows:
         for name in RECOVERIES:
-            if (row["policy"], name) in wanted:
-                row[f"{name}_tuned"] = _tuned_accuracy(target, networks[row["policy"], name], epochs, env["seed"])
+            if (row["policy"], name) not in wanted:
+                continue
+            if row["policy"] == "dense":
+                row[f"{name}_tuned"] = dense
+                continue
+            for how, given in (("tuned", None), ("taught", teacher)):
+                twin = copy.deepcopy(networks[row["policy"], name])
+                row[f"{name}_{how}"] = _tuned_accuracy(target, twin, epochs, env["seed"], given)
     return rows
 
 
@@ -136,10 +148,13 @@ def _tested(target: PruningEnv, network: nn.Module) -> float:
     return 100 * rewarded_accuracy(network, target.data, target.device, target.data.test)
 
 
-def _tuned_accuracy(target: PruningEnv, network: nn.Module, epochs: int, seed: int) -> float:
-    recipe = Recipe(epochs=epochs, rate=0.02, batch=64, flip=True, shift=2)
-    train(network, target.data.train, target.data, recipe, seed=seed, device=target.device)
-    return _tested(target, network.eval())
+def _tuned_accuracy(
+    target: PruningEnv, network: nn.Module, epochs: int, seed: int, teacher: nn.Module | None = None
+) -> float:
+    recipe = Recipe(rate=0.02, batch=64, flip=True, shift=2)
+    job = Job(0, {}, budget=epochs, seed=seed)
+    tune(network, target.data, recipe, job, target.device, never_stop, teacher=teacher)
+    return _tested(target, network)
 
 
 def main() -> None:

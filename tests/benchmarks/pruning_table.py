@@ -12,7 +12,9 @@ COLUMNS = {
     "reconstructed": "reconstructed",
     "norms": "batch norms anew",
     "reconstructed_tuned": "reconstructed, tuned",
+    "reconstructed_taught": "reconstructed, taught",
     "norms_tuned": "batch norms anew, tuned",
+    "norms_taught": "batch norms anew, taught",
 }
 Rows = Sequence[dict[str, Any]]
 
@@ -30,7 +32,8 @@ def _accuracies(rows: Rows, epochs: int) -> str:
     heads = ["policy", *COLUMNS.values(), "seconds"]
     seeds = len({row["seed"] for row in rows})
     lines = [
-        f"Test accuracy in %, median (from to) of {seeds} seeds; tuned: {epochs} epochs.\n",
+        f"Test accuracy in %, median (from to) of {seeds} seeds; tuned: {epochs} epochs; taught: with the tuned"
+        " dense network as a teacher.\n",
         f"| {' | '.join(heads)} |",
         "|---" * len(heads) + "|",
     ]
