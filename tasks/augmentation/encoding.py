@@ -1,7 +1,7 @@
 """What every space of this task gives: candidates, and the policies that they stand for.
 
 An encoding is abstract or final; there is one a published space: subpolicies.py (AutoAugment, Fast AutoAugment),
-strengths.py (RandAugment, TrivialAugment), schedules.py (Population Based Augmentation).
+strengths.py (RandAugment, TrivialAugment), schedules.py (Population Based Augmentation); and selective.py, of ours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from automl_ext.searcher import Variation
 from automl_ext.space import Candidate, Space
 
-SpaceName = Literal["autoaugment", "fast", "randaugment", "trivialaugment", "schedule"]
+SpaceName = Literal["autoaugment", "fast", "randaugment", "trivialaugment", "schedule", "selective"]
 
 
 class Encoding(ABC):

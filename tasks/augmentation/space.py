@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from automl_ext.tasks.augmentation.encoding import Encoding, SpaceName
 from automl_ext.tasks.augmentation.operations import IDENTITY, OPERATIONS, RANGES, RangeSet, useless
 from automl_ext.tasks.augmentation.schedules import ScheduleSpace
+from automl_ext.tasks.augmentation.selective import SelectiveSpace
 from automl_ext.tasks.augmentation.strengths import RandAugmentSpace, TrivialAugmentSpace
 from automl_ext.tasks.augmentation.subpolicies import AutoAugmentSpace, FastAutoAugmentSpace
 
@@ -16,8 +17,13 @@ SPACES: Mapping[SpaceName, type[Encoding]] = {
     "randaugment": RandAugmentSpace,
     "trivialaugment": TrivialAugmentSpace,
     "schedule": ScheduleSpace,
+    "selective": SelectiveSpace,
 }
-STANDARD: Mapping[SpaceName, RangeSet] = {"randaugment": "standard", "trivialaugment": "standard"}
+STANDARD: Mapping[SpaceName, RangeSet] = {
+    "randaugment": "standard",
+    "trivialaugment": "standard",
+    "selective": "standard",
+}
 """Ranges where none are asked for; AutoAugment's for the others."""
 
 

@@ -1,14 +1,16 @@
 """Searched augmentation beside published and hand-made, on few labelled images; equal training for every row.
 
-    python tests/benchmarks/augmentation.py digits [--splits 5] [--trials 200] [--workers 2]
+    python tests/benchmarks/augmentation.py digits [--splits 5] [--workers 2] [--density]
         [--rows rows.jsonl] [--write tasks/augmentation/README.md]
     python tests/benchmarks/augmentation.py cifar10 --data ../shared/data
     python tests/benchmarks/augmentation.py fashion-mnist
 
-A split draws which images are labelled. On each: `trials` policies are scored by density, without training; the best
-of them, and the best five together, are trained for a short while; the best two of these in full, a few times, beside
-the references and the best of as many random policies. RandAugment's 15 settings are trained for the same short while
-and the best in full. All choices are made on validation images, test images are read once.
+A split draws which images are labelled. On each, evolution in the space `selective` trains a child a candidate for a
+short while; the best few are trained in full, then the best two of them, a few times, beside the references and the
+best of as many random candidates. RandAugment's 15 settings are trained for the same short while and the best in full.
+With --density also AutoAugment's space as Fast AutoAugment goes about it: 200 policies are scored by density, without
+training, the best ten and the best five together trained for a short while, the best two of these in full. All
+choices are made on validation images, test images are read once.
 """
 
 from __future__ import annotations
@@ -29,14 +31,20 @@ from automl_ext import Run, search
 
 ID = "automl_ext/Augmentation-v0"
 TASKS: dict[str, dict[str, Any]] = {
-    "digits": {"env": {"dataset": "digits", "images": 200, "epochs": 150, "rate": 0.1}, "short": 40, "repeats": 3},
+    "digits": {
+        "env": {"dataset": "digits", "images": 200, "epochs": 150, "rate": 0.1},
+        "short": 40, "trials": 100, "repeats": 3,
+    },
     "cifar10": {
-        "env": {"images": 1000, "epochs": 80, "rate": 0.1, "flip": True, "shift": 4}, "short": 30, "repeats": 1,
+        "env": {"images": 1000, "epochs": 80, "rate": 0.1, "flip": True, "shift": 4, "val_images": 2500},
+        "short": 16, "trials": 40, "repeats": 1,
     },
     "fashion-mnist": {
-        "env": {"dataset": "fashion-mnist", "images": 1000, "epochs": 60, "rate": 0.1}, "short": 20, "repeats": 1,
+        "env": {"dataset": "fashion-mnist", "images": 1000, "epochs": 60, "rate": 0.1, "val_images": 2000},
+        "short": 12, "trials": 40, "repeats": 1,
     },
 }  # fmt: skip
+"""short: epochs of a child in the search; trials: candidates; repeats: full trainings of a row."""
 Row = dict[str, Any]
 """task, split, policy, role, test: accuracy in percent, mean over repeats; seconds: of what found it."""
 
@@ -47,28 +55,36 @@ def environment(name: str, split: int, data: Path, **options: Any) -> dict[str, 
 
 
 def played(name: str, split: int, given: argparse.Namespace, out: Path) -> list[Row]:
-    """The rows of one split: two searches with their final stages."""
+    """The rows of one split: a search a row that was searched for, the first with all references."""
     task = TASKS[name]
-    finals = [
-        {"top": given.top, "budget": task["short"]},
-        {"top": 2, "budget": task["env"]["epochs"], "seeds": task["repeats"]},
-    ]
-    common = {"seed": split, "seeds": "common", "executor": {"name": "process", "workers": given.workers}, "out": out}
-    began = time.perf_counter()
-    policies = Run.create(
-        name=f"{name}-policies", trials=given.trials, final=finals, baselines=["random"],
-        env=environment(name, split, given.data, estimator="density", folds=given.folds, draws=given.draws),
-        searcher={"name": "regularized-evolution", "population": 30, "sample": 8}, **common,
-    )  # fmt: skip
-    rows = tested(search(policies), name, split, "searched", time.perf_counter() - began)
-    began = time.perf_counter()
-    grid = Run.create(
-        name=f"{name}-randaugment", trials=15, final=[finals[1] | {"top": 1}],
-        env=environment(name, split, given.data, space="randaugment") | {"epochs": task["short"]},
-        searcher={"name": "grid", "bins": 5}, **common,
-    )  # fmt: skip
-    tuned = tested(search(grid), name, split, "randaugment, best of 15", time.perf_counter() - began)
-    return rows + [row for row in tuned if row["role"] == "searched"]
+    whole, repeats, short = task["env"]["epochs"], task["repeats"], {"epochs": task["short"]}
+    last = {"top": 2, "budget": whole, "seeds": repeats}
+    evolution = {"name": "regularized-evolution", "population": 20, "sample": 6}
+    searches: dict[str, dict[str, Any]] = {
+        "searched": {
+            "env": environment(name, split, given.data, space="selective") | short, "searcher": evolution,
+            "trials": task["trials"], "baselines": ["random"], "final": [{"top": 4, "budget": whole}, last],
+        },
+        "randaugment, best of 15": {
+            "env": environment(name, split, given.data, space="randaugment") | short,
+            "searcher": {"name": "grid", "bins": 5}, "trials": 15, "final": [last | {"top": 1}],
+        },
+    }  # fmt: skip
+    if given.density:
+        searches["autoaugment's space, by density"] = {
+            "env": environment(name, split, given.data, estimator="density"), "searcher": evolution,
+            "trials": 200, "final": [{"top": 10, "budget": task["short"]}, last],
+        }  # fmt: skip
+    rows: list[Row] = []
+    for label, search_for in searches.items():
+        began = time.perf_counter()
+        run = Run.create(
+            name=f"{name}-{len(rows)}", seed=split, seeds="common", out=out,
+            executor={"name": "process", "workers": given.workers}, **search_for,
+        )  # fmt: skip
+        found = tested(search(run), name, split, label, time.perf_counter() - began)
+        rows += [row for row in found if not rows or row["role"] == "searched"]
+    return rows
 
 
 def tested(run: Run, name: str, split: int, label: str, seconds: float) -> list[Row]:
@@ -79,7 +95,7 @@ def tested(run: Run, name: str, split: int, label: str, seconds: float) -> list[
         if trial.metrics is not None:
             key = (str(trial.note["role"]), str(trial.note["name"]))
             found.setdefault(key, []).append(100 * trial.metrics["test_accuracy"])
-    rows = []
+    rows: list[Row] = []
     for (role, who), values in found.items():
         if role != "searched" or who == best:
             policy = {"searched": label, "baseline": "best random policy"}.get(role, who)
@@ -94,7 +110,8 @@ def table(rows: list[Row], name: str) -> str:
     some = [row for row in rows if row["task"] == name]
     by = {policy: {row["split"]: row["test"] for row in some if row["policy"] == policy}
           for policy in dict.fromkeys(row["policy"] for row in some)}  # fmt: skip
-    rivals = [rival for rival in ("none", "flip-and-crop", "trivialaugment", "randaugment, best of 15") if rival in by]
+    names = ("none", "flip-and-crop", "trivialaugment", "randaugment, best of 15", "best random policy")
+    rivals = [rival for rival in names if rival in by]
     task = TASKS[name]
     lines = [
         f"{task['env']['images']} labelled images, {task['env']['epochs']} epochs, ResNet-8, {task['repeats']} a split,"
@@ -124,10 +141,7 @@ def main() -> None:
     parser.add_argument("task", choices=list(TASKS))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=200, help="policies scored by density")
-    parser.add_argument("--top", type=int, default=10, help="of them are trained for a short while")
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument("--density", action="store_true", help="AutoAugment's space by density, too")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rows", type=Path, help="JSON lines: what stands there is kept, what is new is added")
     parser.add_argument("--write", type=Path, help="the Markdown file that gets the table")

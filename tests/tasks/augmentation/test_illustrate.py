@@ -71,7 +71,7 @@ def test_every_space_draws(ground, tmp_path, space):
     _, texts, images = parsed(tmp_path / "a.svg")
     lines = [text for text in texts if "per 100 images" in text]
     columns = len({"original", "as found", *illustrate.SHARES} & {*texts})
-    assert len(images) == 2 * columns * len(lines) and columns == 5 - (space == "trivialaugment")
+    assert len(images) == 2 * columns * len(lines) and columns == 5 - (space in ("trivialaugment", "selective"))
     parsed(tmp_path / "b.svg")
     said = (tmp_path / "b.svg").read_text(encoding="utf-8")  # words are comments beside their glyphs
     assert ("Parts of the training, 3 alike" in said) == (space == "schedule") and "<!-- Rotate" in said

@@ -18,7 +18,7 @@ from automl_ext.tasks.augmentation.strengths import FOURTEEN, randaugment, trivi
 from automl_ext.evolution.variation import GenericVariation
 
 COLOUR, GREY = (3, 32, 32), (1, 28, 28)
-NAMES = ("autoaugment", "fast", "randaugment", "trivialaugment", "schedule")
+NAMES = ("autoaugment", "fast", "randaugment", "trivialaugment", "schedule", "selective")
 
 
 def space(name, shape=COLOUR, operations=None, segments=3, epochs=12):
@@ -33,7 +33,7 @@ def test_autoaugment_has_thirty_decisions_and_as_many_policies_as_published():
 
 
 @pytest.mark.parametrize(
-    ("name", "slots"), [("fast", 30), ("randaugment", 2), ("trivialaugment", 1), ("schedule", 180)]
+    ("name", "slots"), [("fast", 30), ("randaugment", 2), ("trivialaugment", 1), ("schedule", 180), ("selective", 14)]
 )
 def test_the_other_spaces_have_their_decisions(name, slots):
     assert len(space(name).space.slots) == slots
@@ -126,6 +126,31 @@ def test_randaugment_of_nothing_is_identity_and_trivialaugment_one_operation_at_
     (stage,) = trivialaugment(FOURTEEN).stages
     assert len(stage.choices) == 14 * 31 and all(len(choice) == 1 for choice in stage.choices)
     assert len({step.value for (step,) in stage.choices if step.operation == "ShearX"}) == 31
+
+
+def test_selective_has_trivialaugment_in_it_and_nothing_at_all():
+    encoding = space("selective")
+    every = {slot.path: slot.decisions[0].options[-1] for slot in encoding.space.slots if slot.path != "n"}
+    (found,) = encoding.schedule({"n": 1, **every})
+    (known,) = space("trivialaugment").schedule({"ranges": "standard"})
+    assert np.allclose(usage(found, "standard"), usage(known, "standard"))
+    nothing = [{"n": n, **dict.fromkeys(every, 0)} for n in (1, 3)]
+    assert encoding.schedule(nothing[0])[0].operations == ()
+    assert encoding.space.key(nothing[0]) == encoding.space.key(nothing[1])
+
+
+def test_selective_draws_what_is_allowed_alike_and_no_stronger_than_allowed():
+    encoding = space("selective")
+    limits = {"Rotate": 2, "AutoContrast": 1, "Contrast": 4}
+    candidate = {slot.path: limits.get(slot.path, 0) for slot in encoding.space.slots} | {"n": 2}
+    (policy,) = encoding.schedule(candidate)
+    assert len(policy.stages) == 2 and policy.stages[0] == policy.stages[1]
+    shares = Counter()
+    for choice, weight in zip(policy.stages[0].choices, policy.stages[0].weights, strict=True):
+        shares[choice[0].operation if choice else IDENTITY] += weight
+        if choice and choice[0].operation == "Rotate":
+            assert abs(choice[0].value) <= 15
+    assert shares == pytest.approx(dict.fromkeys(("Rotate", "AutoContrast", "Contrast", IDENTITY), 0.25))
 
 
 def test_a_walk_through_a_shuffled_list_has_the_chances_that_are_computed():
