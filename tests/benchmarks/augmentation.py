@@ -37,11 +37,11 @@ TASKS: dict[str, dict[str, Any]] = {
     },
     "cifar10": {
         "env": {"images": 1000, "epochs": 80, "rate": 0.1, "flip": True, "shift": 4, "val_images": 2500},
-        "short": 16, "trials": 40, "repeats": 1,
+        "short": 12, "trials": 30, "repeats": 1,
     },
     "fashion-mnist": {
         "env": {"dataset": "fashion-mnist", "images": 1000, "epochs": 60, "rate": 0.1, "val_images": 2000},
-        "short": 12, "trials": 40, "repeats": 1,
+        "short": 12, "trials": 30, "repeats": 1,
     },
 }  # fmt: skip
 """short: epochs of a child in the search; trials: candidates; repeats: full trainings of a row."""
@@ -59,7 +59,7 @@ def played(name: str, split: int, given: argparse.Namespace, out: Path) -> list[
     task = TASKS[name]
     whole, repeats, short = task["env"]["epochs"], task["repeats"], {"epochs": task["short"]}
     last = {"top": 2, "budget": whole, "seeds": repeats}
-    evolution = {"name": "regularized-evolution", "population": 20, "sample": 6}
+    evolution = {"name": "regularized-evolution", "population": max(10, task["trials"] // 5), "sample": 5}
     searches: dict[str, dict[str, Any]] = {
         "searched": {
             "env": environment(name, split, given.data, space="selective") | short, "searcher": evolution,
