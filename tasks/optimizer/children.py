@@ -3,8 +3,7 @@
 logistic, mlp, convolution: on images (digits, or any data set of automl_ext.data). attention: the next character of
 the texts that Python's own `help()` shows (pydoc_data.topics), from the 16 before it.
 
-Convolutions are batched matrix products on patches that are cut out beforehand, or by index: a grouped convolution, as
-torch.func.vmap makes of it, takes longer.
+All layers are batched matrix products, see stacked.py.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 from torch.nn import functional
+from automl_ext.tasks.optimizer.stacked import Dense, patches, whole
 
 from automl_ext.data import Data, Split, normalise
 
@@ -34,7 +34,7 @@ CONTEXT, LETTERS = 16, 64
 class Child:
     """shapes: of the parameters. fan_in: what each is drawn by; 0 for zeros. forward: (weights, inputs) -> logits.
 
-    Logits are (lanes, n, classes), or (lanes, n * positions, classes).
+    Logits are (lanes, n, classes), or (lanes, n * positions, classes). lanes: how many fit the processor's cache.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Child:
     forward: Callable[[Weights, Tensor], Tensor]
     train: Examples
     val: Examples
+    lanes: int = 64
 
     @property
     def count(self) -> int:
@@ -80,7 +81,8 @@ class Child:
         inputs, labels = examples
         with torch.no_grad():
             for x, y in zip(inputs.split(batch), labels.split(batch), strict=True):
-                logits = self.forward(weights, x)
+                count = y.numel()
+                logits = self.forward(weights, whole(x))[:, :count]
                 wanted = y.reshape(1, -1).expand(len(logits), -1)
                 chosen = torch.log_softmax(logits, 2).gather(2, wanted[..., None])[..., 0]
                 losses -= chosen.sum(1)
@@ -104,7 +106,7 @@ def _images(data: Data) -> tuple[Examples, Examples]:
 
 def _dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(lanes or 1, n, inputs) -> (lanes, n, outputs)."""
-    return torch.baddbmm(bias[:, None], x.expand(len(weight), -1, -1), weight)
+    return Dense.apply(x.expand(len(weight), -1, -1), weight, bias)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _flat(examples: Examples) -> Examples:
@@ -131,48 +133,28 @@ def _mlp(data: Data, width: int) -> Child:
     return Child("mlp", shapes, (size, 0, hidden, 0), forward, train, val)
 
 
-def patches(height: int, width: int, stride: int) -> tuple[Tensor, tuple[int, int]]:
-    """Where the 3x3 patches of an image are: (positions * 9,) indices of pixels, the last of which is the border.
-
-    And how many positions there are: (rows, columns).
-    """
-    rows, columns = torch.arange(0, height, stride), torch.arange(0, width, stride)
-    near = torch.arange(-1, 2)
-    y = rows[:, None, None, None] + near[:, None]
-    x = columns[:, None, None] + near
-    y, x = torch.broadcast_tensors(y, x)
-    outside = (y < 0) | (y >= height) | (x < 0) | (x >= width)
-    return torch.where(outside, height * width, y * width + x).flatten(), (len(rows), len(columns))
-
-
-def _cut(images: Tensor, index: Tensor) -> Tensor:
-    """(..., pixels, channels) -> (..., positions, 9 * channels)."""
-    padded = functional.pad(images, (0, 0, 0, 1))
-    return padded.index_select(-2, index).view(*images.shape[:-2], len(index) // 9, 9 * images.shape[-1])
-
-
 def _convolution(data: Data, width: int) -> Child:
     """3x3 to 8 channels, 3x3 with stride 2 to 16, all to the classes; ReLU between."""
     train, val = _images(data)
     _, channels, height, across = train[0].shape
-    first, (rows, columns) = patches(height, across, 1 if height <= 16 else 2)
-    second, (below, beside) = patches(rows, columns, 2)
+    stride = 1 if height <= 16 else 2
+    rows, columns = -(-height // stride), -(-across // stride)
     narrow, wide = 8 * width, 16 * width
 
     def ready(examples: Examples) -> Examples:
-        return _cut(examples[0].flatten(2).transpose(1, 2), first), examples[1]
+        return patches(examples[0].permute(0, 2, 3, 1), stride).flatten(1, 2), examples[1]
 
     def forward(w: Weights, x: Tensor) -> Tensor:
         count, lanes = len(x), len(w[0])
         y = torch.relu(_dense(x.reshape(1, -1, x.shape[-1]), w[0], w[1]))
-        y = _cut(y.view(lanes, count, rows * columns, narrow), second)
+        y = patches(y.view(lanes * count, rows, columns, narrow), 2)
         y = torch.relu(_dense(y.view(lanes, -1, 9 * narrow), w[2], w[3]))
         return _dense(y.view(lanes, count, -1), w[4], w[5])
 
-    last = below * beside * wide
+    last = -(-rows // 2) * -(-columns // 2) * wide
     shapes = ((9 * channels, narrow), (narrow,), (9 * narrow, wide), (wide,), (last, data.classes), (data.classes,))
     return Child(
-        "convolution", shapes, (9 * channels, 0, 9 * narrow, 0, last, 0), forward, ready(train), ready(val)
+        "convolution", shapes, (9 * channels, 0, 9 * narrow, 0, last, 0), forward, ready(train), ready(val), 16
     )
 
 
@@ -213,5 +195,5 @@ def _attention(width: int) -> Child:
     )  # fmt: skip
     fan_in = (1, 1, size, size, size, 0, hidden, 0, size, 0)
     return Child(
-        "attention", shapes, fan_in, forward, (inputs[~held], labels[~held]), (inputs[held], labels[held])
+        "attention", shapes, fan_in, forward, (inputs[~held], labels[~held]), (inputs[held], labels[held]), 16
     )

@@ -62,7 +62,7 @@ class OptimizerEnv(SearchEnv):
         rates: Sequence[Rate] = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 10.0),
         sweep: Count = 20,
         steps: Count = 100,
-        batch: Count = 32,
+        batch: Annotated[int, Field(ge=16, le=4096, multiple_of=16)] = 32,
         repeats: Annotated[int, Field(ge=1, le=64)] = 1,
         schedule: Schedule = "constant",
         population: Annotated[int, Field(ge=1, le=4096)] = 256,
@@ -100,7 +100,7 @@ class OptimizerEnv(SearchEnv):
         """`loss`, `accuracy`; of each child its own and the learning rate. Not finite for a rule that diverges."""
         (found,) = self.evaluate_many([job], report)
         if isinstance(found, Failure):
-            raise RuleError(found.message)
+            raise RuleError(found.message.removeprefix("RuleError: "))
         return found
 
     def evaluate_many(self, jobs: Sequence[Job], report: Report) -> list[Metrics | Failure]:
@@ -111,7 +111,7 @@ class OptimizerEnv(SearchEnv):
             try:
                 rule = self.rule(job.candidate)
             except RuleError as error:
-                found[place] = Failure("exception", str(error))
+                found[place] = Failure("exception", f"RuleError: {error}")
                 continue
             together.setdefault((job.seed, job.budget, job.stage), []).append((place, rule))
         for (seed, budget, _), rules in together.items():

@@ -25,13 +25,12 @@ import torch
 from automl_ext.tasks.optimizer.children import Child
 from automl_ext.tasks.optimizer.graph import SCALARS, Graph
 from automl_ext.tasks.optimizer.interpreter import Interpreter
+from automl_ext.tasks.optimizer.stacked import EXAMPLES
 from torch import Tensor
 
 Schedule = Literal["constant", "linear", "cosine"]
 CHECK = 10
 """Steps between looks for lanes that have diverged."""
-LANES = 64
-"""How many lanes are trained at once; more do not fit the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +69,18 @@ def trained(graphs: Sequence[Graph], child: Child, plan: Plan, seed: int) -> lis
     found: list[Outcome | None] = [None] * len(graphs)
     with _no_denormals():
         settings = {}
-        for rules in _chunks(range(len(graphs)), len(plan.settings)):
+        for rules in _chunks(range(len(graphs)), child.lanes // len(plan.settings)):
             settings |= _swept([graphs[rule] for rule in rules], rules, child, plan, seed)
-        for rules in _chunks(list(settings), plan.repeats):
+        for rules in _chunks(list(settings), child.lanes // plan.repeats):
             chosen = [settings[rule] for rule in rules]
             for rule, outcome in _finished([graphs[rule] for rule in rules], rules, chosen, child, plan, seed).items():
                 found[rule] = outcome
     return found
 
 
-def _chunks(rules: Sequence[int], lanes: int) -> Iterator[list[int]]:
-    most = max(1, LANES // lanes)
-    for start in range(0, len(rules), most):
-        yield list(rules[start : start + most])
+def _chunks(rules: Sequence[int], most: int) -> Iterator[list[int]]:
+    for start in range(0, len(rules), max(1, most)):
+        yield list(rules[start : start + max(1, most)])
 
 
 def _swept(
@@ -212,7 +210,7 @@ class Training:
 
 def _order(count: int, batch: int, steps: int, seed: int) -> list[Tensor]:
     """The examples of each step, epoch by epoch, each epoch shuffled anew."""
-    generator, batch = _generator(seed, "order", 0), min(batch, count)
+    generator, batch = _generator(seed, "order", 0), min(batch, count - count % EXAMPLES)
     a_pass = count // batch
     made: list[Tensor] = []
     while len(made) < steps:
