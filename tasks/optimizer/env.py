@@ -26,6 +26,7 @@ from automl_ext.tasks.optimizer.children import Child, ChildName, child
 from automl_ext.tasks.optimizer.fingerprint import fingerprint
 from automl_ext.tasks.optimizer.graph import Graph, Program, RuleError, graph
 from automl_ext.tasks.optimizer.population import Outcome, Plan, Schedule, trained
+from automl_ext.tasks.optimizer.programs import ProgramSpace
 from automl_ext.tasks.optimizer.reference import REFERENCES
 from automl_ext.tasks.optimizer.rules import RuleSpace
 from pydantic import Field
@@ -58,7 +59,9 @@ class OptimizerEnv(SearchEnv):
         root: str | None = None,
         groups: Annotated[int, Field(ge=1, le=3)] = 2,
         without: Sequence[str] = (),
-        memory: Annotated[int, Field(ge=0, le=9)] = 3,
+        lines: Annotated[int, Field(ge=1, le=100)] = 12,
+        start: Literal["random", "adamw"] = "random",
+        memory: Annotated[int, Field(ge=1, le=9)] = 3,
         rates: Sequence[Rate] = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 10.0),
         sweep: Count = 20,
         steps: Count = 100,
@@ -72,7 +75,13 @@ class OptimizerEnv(SearchEnv):
         self.plan = Plan(tuple(rates), (0.0,), sweep, steps, batch, repeats, schedule)
         data = load(dataset, root=root, seed=seed)
         self.children = [child(name, data) for name in children]
-        self.encoding = RuleSpace(groups, without)
+        if space == "rules" and start != "random":
+            raise RuleError("start: programs start at adamw, rules only at random ones")
+        if space == "programs" and without:
+            raise RuleError("without: only rules have operands and functions to leave out")
+        self.encoding: RuleSpace | ProgramSpace = (
+            RuleSpace(groups, without) if space == "rules" else ProgramSpace(lines, memory, start)
+        )
         self.space = Space(
             *self.encoding.space.decisions, narrow=self.encoding.space.narrow, canonical=self._canonical
         )
