@@ -26,7 +26,8 @@ Kernel = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Operation:
-    """source: Python of one tensor, for the export; latex: of the formula; both with {0}, {1}, ... for the values.
+    """source: Python of one tensor (of lists of them where it reduces), for the export. latex: of the formula. Both
+    have {0}, {1}, ... for the values.
 
     commutative: in all its values. reduces: tensors to one scalar. random: its values are drawn at every step.
     """
@@ -134,11 +135,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "max": Operation(2, _binary(torch.maximum), "_larger({0}, {1})", r"\max({0}, {1})", commutative=True),
     "min": Operation(2, _binary(torch.minimum), "_smaller({0}, {1})", r"\min({0}, {1})", commutative=True),
     "clip": Operation(2, _clip, "_clip({0}, {1})", r"\operatorname{{clip}}({0}, {1})"),
-    "drop": Operation(2, _drop, "{0} * (_uniform({0}) >= {1})", r"\operatorname{{drop}}({0}, {1})", random=True),
-    "noise": Operation(1, _noise, "{0} * _normal(g)", r"\mathcal{{N}}(0, {0}^2)", random=True),
+    "drop": Operation(2, _drop, "{0} * (self._uniform(g) >= {1})", r"\operatorname{{drop}}({0}, {1})", random=True),
+    "noise": Operation(1, _noise, "{0} * self._normal(g)", r"\mathcal{{N}}(0, {0}^2)", random=True),
     "interp": Operation(3, _interp, "{0} + {2} * ({1} - {0})", r"\left((1 - {2}) {0} + {2} {1}\right)"),
-    "norm": Operation(1, _reduced(_norm), "", r"\|{0}\|", reduces=True),
-    "dot": Operation(2, _reduced(_dot), "", r"\langle {0}, {1} \rangle", commutative=True, reduces=True),
-    "cosine": Operation(2, _reduced(_cosine), "", r"\cos\angle({0}, {1})", commutative=True, reduces=True),
+    "norm": Operation(1, _reduced(_norm), "_dot({0}, {0}) ** 0.5", r"\|{0}\|", reduces=True),
+    "dot": Operation(2, _reduced(_dot), "_dot({0}, {1})", r"\langle {0}, {1} \rangle", commutative=True, reduces=True),
+    "cosine": Operation(2, _reduced(_cosine), "_cosine({0}, {1})", r"\cos\angle({0}, {1})", commutative=True, reduces=True),
 }
 """Name -> operation. Kernels of random ones get one more value, drawn: uniform in [0, 1) for drop, normal for noise."""
