@@ -35,6 +35,8 @@ class Child:
     """shapes: of the parameters. fan_in: what each is drawn by; 0 for zeros. forward: (weights, inputs) -> logits.
 
     Logits are (lanes, n, classes), or (lanes, n * positions, classes). lanes: how many fit the processor's cache.
+    criterion: (outputs, targets) -> (lanes,) in place of the cross-entropy; there is no accuracy then. start: draws the
+    parameters where fan_in does not. test: what to report where val was used to choose.
     """
 
     name: str
@@ -44,13 +46,23 @@ class Child:
     train: Examples
     val: Examples
     lanes: int = 64
+    criterion: Callable[[Tensor, Tensor], Tensor] | None = None
+    start: Callable[[torch.Generator], Tensor] | None = None
+    test: Examples | None = None
+
+    @property
+    def reported(self) -> Examples:
+        """What a result is measured on: the test part where there is one of its own."""
+        return self.val if self.test is None else self.test
 
     @property
     def count(self) -> int:
         return sum(math.prod(shape) for shape in self.shapes)
 
     def fresh(self, generator: torch.Generator) -> Tensor:
-        """(count,) new parameters: normal with variance 1 / fan in."""
+        """(count,) new parameters: normal with variance 1 / fan in, or as `start` draws them."""
+        if self.start is not None:
+            return self.start(generator)
         parts = [
             torch.randn(math.prod(shape), generator=generator) / math.sqrt(fan) if fan else torch.zeros(math.prod(shape))
             for shape, fan in zip(self.shapes, self.fan_in, strict=True)
@@ -67,8 +79,10 @@ class Child:
         return views
 
     def losses(self, weights: Weights, inputs: Tensor, labels: Tensor) -> Tensor:
-        """(lanes,) mean cross-entropy."""
+        """(lanes,) mean cross-entropy, or what the criterion says."""
         logits = self.forward(weights, inputs)
+        if self.criterion is not None:
+            return self.criterion(logits, labels)
         lanes, count, classes = logits.shape
         wanted = labels.reshape(1, count).expand(lanes, -1).reshape(-1)
         each = functional.cross_entropy(logits.reshape(-1, classes), wanted, reduction="none")
@@ -80,6 +94,8 @@ class Child:
         right = torch.zeros(len(weights[0]))
         inputs, labels = examples
         with torch.no_grad():
+            if self.criterion is not None:
+                return self.criterion(self.forward(weights, inputs), labels), right
             for x, y in zip(inputs.split(batch), labels.split(batch), strict=True):
                 count = y.numel()
                 logits = self.forward(weights, whole(x))[:, :count]

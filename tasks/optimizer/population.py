@@ -22,7 +22,7 @@ from typing import Literal, final
 
 import numpy as np
 import torch
-from automl_ext.tasks.optimizer.children import Child
+from automl_ext.tasks.optimizer.children import Child, Examples
 from automl_ext.tasks.optimizer.graph import SCALARS, Graph
 from automl_ext.tasks.optimizer.interpreter import Interpreter
 from automl_ext.tasks.optimizer.stacked import EXAMPLES
@@ -55,12 +55,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one rule on one child. loss, accuracy: validation, the mean over repeats. curve: (step, training loss)."""
+    """Of one rule on one child. loss, accuracy: the means over repeats. losses: of each. curve: (step, training loss).
+
+    Measured on validation examples, or on test examples where validation chose the setting and the child has some.
+    """
 
     rate: float
     decay: float
     loss: float
     accuracy: float
+    losses: tuple[float, ...] = ()
     curve: tuple[tuple[int, float], ...] = ()
 
 
@@ -90,10 +94,10 @@ def _swept(
     settings = plan.settings
     rates = torch.tensor([rate for rate, _ in settings]).expand(len(graphs), -1)
     decays = torch.tensor([decay for _, decay in settings]).expand(len(graphs), -1)
-    start = child.fresh(_generator(seed, "start", 0)).expand(len(settings), -1)
+    start = child.fresh(generator_of(seed, "start", 0)).expand(len(settings), -1)
     part = Training(graphs, child, plan, seed, start, rates, decays, plan.sweep)
     alive = part.run()
-    losses, _ = part.judged()
+    losses, _ = part.judged(child.val)
     best = {}
     for place, rule in enumerate(alive):
         own = torch.nan_to_num(losses[place], nan=torch.inf)
@@ -110,19 +114,20 @@ def _finished(
     plan: Plan,
     seed: int,
 ) -> dict[int, Outcome]:
-    starts = torch.stack([child.fresh(_generator(seed, "start", 1 + repeat)) for repeat in range(plan.repeats)])
+    starts = torch.stack([child.fresh(generator_of(seed, "start", 1 + repeat)) for repeat in range(plan.repeats)])
     rates, decays = (torch.tensor(values)[:, None].expand(-1, plan.repeats) for values in zip(*settings, strict=True))
     part = Training(graphs, child, plan, seed, starts, rates, decays, plan.steps)
     alive = part.run()
-    losses, accuracies = part.judged()
+    losses, accuracies = part.judged(child.reported)
     found = {}
     for place, rule in enumerate(alive):
         if torch.isfinite(losses[place]).all():
             rate, decay = settings[rule]
             curve = tuple((step, float(mean[place])) for step, mean in part.curve)
             found[rules[rule]] = Outcome(
-                rate, decay, float(losses[place].mean()), float(accuracies[place].mean()), curve
-            )
+                rate, decay, float(losses[place].mean()), float(accuracies[place].mean()),
+                tuple(losses[place].tolist()), curve,
+            )  # fmt: skip
     return found
 
 
@@ -147,8 +152,8 @@ class Training:
         self.run_by.weights[..., : child.count] = start
         self.run_by.rates = rates[..., None].contiguous()
         self.decays = decays[..., None].contiguous()
-        self.order = _order(len(child.train[1]), plan.batch, steps, seed)
-        self.drawing = [_generator(seed, "drawn", stream) for stream in range(self.run_by.streams)]
+        self.order = batches(len(child.train[1]), plan.batch, steps, seed)
+        self.drawing = [generator_of(seed, "drawn", stream) for stream in range(self.run_by.streams)]
         self.curve: list[tuple[int, Tensor]] = []
         self._views()
 
@@ -162,11 +167,11 @@ class Training:
                 self._look(step, losses.view(len(self.rules), -1))
         return self.rules
 
-    def judged(self) -> tuple[Tensor, Tensor]:
-        """(rules, lanes) validation loss and accuracy of those that are left."""
+    def judged(self, examples: Examples) -> tuple[Tensor, Tensor]:
+        """(rules, lanes) loss and accuracy of those that are left."""
         if not self.rules:
             return torch.zeros(0, self.run_by.lanes), torch.zeros(0, self.run_by.lanes)
-        losses, accuracies = self.child.judged(self._weights, self.child.val)
+        losses, accuracies = self.child.judged(self._weights, examples)
         return losses.view(len(self.rules), -1), accuracies.view(len(self.rules), -1)
 
     def _step(self, step: int) -> Tensor:
@@ -176,10 +181,10 @@ class Training:
         gradients = torch.autograd.grad(losses.sum(), self._leaves)
         for target, gradient in zip(self._gradients, gradients, strict=True):
             target.copy_(gradient)
-        factor = 1.0 if self.plan.schedule == "constant" else SCALARS[self.plan.schedule](step, self.steps)
+        scale = factor(self.plan.schedule, step, self.steps)
         draws = [self._drawn(generator) for generator in self.drawing]
-        before = self.run_by.weights * (factor * self.run_by.rates * self.decays) if self.decays.any() else None
-        self.run_by.step(step, self.steps, factor, draws)
+        before = self.run_by.weights * (scale * self.run_by.rates * self.decays) if self.decays.any() else None
+        self.run_by.step(step, self.steps, scale, draws)
         if before is not None:
             self.run_by.weights.sub_(before)
         return losses.detach()
@@ -208,9 +213,14 @@ class Training:
         self._gradients = self.child.split(self.run_by.gradient.view(-1, size))
 
 
-def _order(count: int, batch: int, steps: int, seed: int) -> list[Tensor]:
+def factor(schedule: Schedule, step: int, steps: int) -> float:
+    """What the learning rate is multiplied by at a step from 1 on."""
+    return 1.0 if schedule == "constant" else SCALARS[schedule](step, steps)
+
+
+def batches(count: int, batch: int, steps: int, seed: int) -> list[Tensor]:
     """The examples of each step, epoch by epoch, each epoch shuffled anew."""
-    generator, batch = _generator(seed, "order", 0), min(batch, count - count % EXAMPLES)
+    generator, batch = generator_of(seed, "order", 0), min(batch, count - count % EXAMPLES)
     a_pass = count // batch
     made: list[Tensor] = []
     while len(made) < steps:
@@ -218,7 +228,7 @@ def _order(count: int, batch: int, steps: int, seed: int) -> list[Tensor]:
     return made[:steps]
 
 
-def _generator(seed: int, purpose: str, number: int) -> torch.Generator:
+def generator_of(seed: int, purpose: str, number: int) -> torch.Generator:
     rng = np.random.default_rng((seed, zlib.crc32(purpose.encode()), number))
     return torch.Generator().manual_seed(int(rng.integers(2**31)))
 
