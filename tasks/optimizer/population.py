@@ -155,6 +155,7 @@ class Training:
         self.order = batches(len(child.train[1]), plan.batch, steps, seed)
         self.drawing = [generator_of(seed, "drawn", stream) for stream in range(self.run_by.streams)]
         self.curve: list[tuple[int, Tensor]] = []
+        self._since: list[Tensor] = []
         self._views()
 
     def run(self) -> list[int]:
@@ -163,8 +164,10 @@ class Training:
             if not self.rules:
                 break
             losses = self._step(step)
+            self._since.append(losses)
             if step % CHECK == 0 or step == self.steps:
-                self._look(step, losses.view(len(self.rules), -1))
+                self._look(step, torch.stack(self._since).mean(0).view(len(self.rules), -1))
+                self._since = []
         return self.rules
 
     def judged(self, examples: Examples) -> tuple[Tensor, Tensor]:
