@@ -155,19 +155,18 @@ class Training:
         self.order = batches(len(child.train[1]), plan.batch, steps, seed)
         self.drawing = [generator_of(seed, "drawn", stream) for stream in range(self.run_by.streams)]
         self.curve: list[tuple[int, Tensor]] = []
-        self._since: list[Tensor] = []
         self._views()
 
     def run(self) -> list[int]:
         """Train; the places of the rules that are left."""
+        total = torch.zeros(())
         for step in range(1, self.steps + 1):
             if not self.rules:
                 break
             losses = self._step(step)
-            self._since.append(losses)
+            total = losses if step % CHECK == 1 else total + losses
             if step % CHECK == 0 or step == self.steps:
-                self._look(step, torch.stack(self._since).mean(0).view(len(self.rules), -1))
-                self._since = []
+                self._look(step, (total / (1 + (step - 1) % CHECK)).view(len(self.rules), -1))
         return self.rules
 
     def judged(self, examples: Examples) -> tuple[Tensor, Tensor]:
