@@ -72,7 +72,9 @@ class RegularizedEvolution:
         if not 0 <= identity <= 1:
             raise ValueError(f"searcher.identity: from 0 to 1, not {identity}")
         if restart and restart <= population:
-            raise ValueError(f"searcher.restart: 0 for never, or more than the population of {population}, not {restart}")
+            raise ValueError(
+                f"searcher.restart: 0 for never, or more than the population of {population}, not {restart}"
+            )
         self.target = target
         self.restart = restart
         self.best: Individual | None = None

@@ -44,12 +44,12 @@ def trained_alone(make: Make, child: Child, plan: Plan, seed: int) -> Outcome | 
     found = []
     for repeat in range(plan.repeats):
         weights = _run(make, child, plan, seed, 1 + repeat, rate, decay, plan.steps)
-        loss, accuracy = child.judged(weights, child.reported)
-        found.append((float(loss[0]), float(accuracy[0])))
+        mean, right = child.judged(weights, child.reported)
+        found.append((float(mean[0]), float(right[0])))
     losses = tuple(loss for loss, _ in found)
     if not all(map(math.isfinite, losses)):
         return None
-    return Outcome(rate, decay, sum(losses) / len(losses), sum(right for _, right in found) / len(found), losses)
+    return Outcome(rate, decay, sum(losses) / len(losses), sum(share for _, share in found) / len(found), losses)
 
 
 def _run(

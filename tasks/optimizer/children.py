@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
+from automl_ext.tasks.optimizer.stacked import Dense, patches, whole
 from torch import Tensor
 from torch.nn import functional
-from automl_ext.tasks.optimizer.stacked import Dense, patches, whole
 
 from automl_ext.data import Data, Split, normalise
 
@@ -64,7 +64,9 @@ class Child:
         if self.start is not None:
             return self.start(generator)
         parts = [
-            torch.randn(math.prod(shape), generator=generator) / math.sqrt(fan) if fan else torch.zeros(math.prod(shape))
+            torch.randn(math.prod(shape), generator=generator) / math.sqrt(fan)
+            if fan
+            else torch.zeros(math.prod(shape))
             for shape, fan in zip(self.shapes, self.fan_in, strict=True)
         ]
         return torch.cat(parts)
@@ -210,6 +212,4 @@ def _attention(width: int) -> Child:
         (size,), (size, LETTERS), (LETTERS,),
     )  # fmt: skip
     fan_in = (1, 1, size, size, size, 0, hidden, 0, size, 0)
-    return Child(
-        "attention", shapes, fan_in, forward, (inputs[~held], labels[~held]), (inputs[held], labels[held]), 16
-    )
+    return Child("attention", shapes, fan_in, forward, (inputs[~held], labels[~held]), (inputs[held], labels[held]), 16)

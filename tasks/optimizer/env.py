@@ -14,9 +14,9 @@ Differs from the papers:
    rule is judged at a rate that suits it.
 3. A rule that diverges at every rate, does not use the gradient, or needs too much memory is a failed trial.
 
-The funnel against overfitting the children: `final-1` trains them for longer, all later stages train wider ones, and the
-test stage trains on tasks that no search saw (heldout.py). In all of them learning rate and weight decay are tuned for
-whole trainings, with the same number of tries for rules and references.
+The funnel against overfitting the children: `final-1` trains them for longer, all later stages train wider ones, and
+the test stage trains on tasks that no search saw (heldout.py). In all of them learning rate and weight decay are tuned
+for whole trainings, with the same number of tries for rules and references.
 """
 
 from __future__ import annotations
@@ -176,7 +176,9 @@ class OptimizerEnv(SearchEnv):
         losses = {name: outcome.loss for name, outcome in own.items() if outcome is not None}
         if len(losses) < len(children):
             return {}
-        return {f"heldout_{name}_loss": loss for name, loss in losses.items()} | {"heldout_loss": _mean(losses.values())}
+        return {f"heldout_{name}_loss": loss for name, loss in losses.items()} | {
+            "heldout_loss": _mean(losses.values())
+        }
 
     def export(self, job: Job, folder: Path) -> None:
         """`optimizer.py`, and the formula; see export.py. The learning rate is the best one on the first child."""

@@ -64,7 +64,8 @@ class FoundRule(torch.optim.Optimizer):
 
     def __init__(self, params, lr={rate:g}, weight_decay={decay:g}, total_steps=1000, foreach=None, seed=0):
         if lr < 0 or weight_decay < 0 or total_steps < 1:
-            raise ValueError(f"lr and weight_decay from 0, total_steps from 1: {{lr}}, {{weight_decay}}, {{total_steps}}")
+            got = f"{{lr}}, {{weight_decay}}, {{total_steps}}"
+            raise ValueError(f"lr and weight_decay from 0, total_steps from 1, not {{got}}")
         self._seed, self._generators = seed, {{}}
         super().__init__(params, dict(lr=lr, weight_decay=weight_decay, total_steps=total_steps, foreach=foreach, t=0))
 
@@ -101,7 +102,7 @@ class FoundRule(torch.optim.Optimizer):
     def _together(self, params, group):
 {together}
 {random}'''
-_RANDOM = '''
+_RANDOM = """
     def _generator(self, device):
         if device not in self._generators:
             self._generators[device] = torch.Generator(device).manual_seed(self._seed)
@@ -112,7 +113,7 @@ _RANDOM = '''
 
     def _normal(self, like):
         return torch.randn(like.shape, device=like.device, dtype=like.dtype, generator=self._generator(like.device))
-'''
+"""
 
 
 def write(program: Program, folder: Path, rate: float, decay: float = 0.0) -> None:
@@ -150,7 +151,7 @@ def source(program: Program, rate: float, decay: float = 0.0) -> str:
 
 def _body(kept: Program, names: Sequence[str], together: bool) -> str:
     read = {name for line in kept for name in line.arguments if isinstance(name, str)}
-    rows = ["t = group[\"t\"]"] if read & {*SCALARS} else []
+    rows = ['t = group["t"]'] if read & {*SCALARS} else []
     rows += [f"{name} = {_SCALARS[name]}" for name in _SCALARS if name in read]
     rows.append("g = [p.grad for p in params]")
     rows += ["w = list(params)"] if "w" in read else []
@@ -167,14 +168,22 @@ def _row(line: Statement, together: bool) -> str:
     if operation.reduces:
         return f"{line.to} = {operation.source.format(*line.arguments)}"
     if not lists and not operation.random:
-        return f"{line.to} = {operation.source.format(*(f'torch.as_tensor({_value(each)})' for each in line.arguments))}"
+        return (
+            f"{line.to} = {operation.source.format(*(f'torch.as_tensor({_value(each)})' for each in line.arguments))}"
+        )
     plain = all(not isinstance(each, str) or each[0] != "s" or each == "step" for each in line.arguments)
     template = _FOREACH.get(line.operation)
     if together and template and plain and line.arguments[0] in lists and _fits(line, lists):
         return f"{line.to} = {template.format(*map(_value, line.arguments))}"
     looped = list(dict.fromkeys([*lists, *(["g"] if operation.random else [])]))
-    expression = operation.source.format(*(f"({_value(each)})" if _scalar(each) else str(each) for each in line.arguments))
-    heads = f"for {looped[0]} in {looped[0]}" if len(looped) == 1 else f"for {', '.join(looped)} in zip({', '.join(looped)})"
+    expression = operation.source.format(
+        *(f"({_value(each)})" if _scalar(each) else str(each) for each in line.arguments)
+    )
+    heads = (
+        f"for {looped[0]} in {looped[0]}"
+        if len(looped) == 1
+        else f"for {', '.join(looped)} in zip({', '.join(looped)})"
+    )
     return f"{line.to} = [{expression} {heads}]"
 
 

@@ -78,7 +78,9 @@ def _once(name: str, place: int, kept: Sequence[_Line]) -> bool:
 
 
 def _expression(line: Statement, texts: Mapping[str, str], style: Style) -> str:
-    values = [texts.get(each, _sign(each, style)) if isinstance(each, str) else _number(each) for each in line.arguments]
+    values = [
+        texts.get(each, _sign(each, style)) if isinstance(each, str) else _number(each) for each in line.arguments
+    ]
     if line.operation == "mul" and 1.0 in line.arguments:
         return values[1 - line.arguments.index(1.0)]
     if style == "latex":
@@ -113,5 +115,3 @@ def _bare(text: str) -> str:
         if depth == 0 and place < len(text) - 1:
             return text
     return text[1:-1]
-
-

@@ -5,6 +5,7 @@ They run on torch.func: a plain module of torch, its parameters stacked. Data co
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Literal, final
@@ -90,7 +91,7 @@ def _rows(values: NDArray[np.float64]) -> Tensor:
 
 def _layers(sizes: tuple[int, ...], between: Callable[[int], list[nn.Module]]) -> nn.Module:
     made: list[nn.Module] = []
-    for size, following in zip(sizes[:-1], sizes[1:], strict=True):
+    for size, following in itertools.pairwise(sizes):
         made += [nn.Linear(size, following), *between(following)]
     return nn.Sequential(*made[: len(made) - len(between(1))])
 

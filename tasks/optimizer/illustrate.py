@@ -27,7 +27,7 @@ __all__ = ["draw"]
 WIDTH, SIZE, LETTERS = 5.1, 8, 88
 OWN, GREYS = "#0072b2", ("#d55e00", "#009e73", "#aa4499", "#b38600", "#6b6b6b")
 BESIDE = ("momentum", "adamw", "lion", "powersign")
-_STYLE = {"svg.hashsalt": "optimizer", "svg.fonttype": "none", "font.size": SIZE}
+_STYLE: Any = {"svg.hashsalt": "optimizer", "svg.fonttype": "none", "font.size": SIZE}
 
 
 def draw(program: Program, children: Sequence[Child], plan: Plan, folder: Path) -> None:
@@ -64,7 +64,7 @@ def _curves(rules: dict[str, Graph], children: Sequence[Child], plan: Plan) -> F
                 label = f"{name}: {outcome.loss:.3g} at rate {outcome.rate:g}"
                 axes.plot(steps, losses, label=label, **_look(place))
         axes.set(xlabel="step", ylabel="training loss")
-        if axes.get_ylim()[1] > 5 * min(line.get_ydata().min() for line in axes.lines):  # type: ignore[union-attr]
+        if axes.get_ylim()[1] > 5 * min(line.get_ydata().min() for line in axes.lines):
             axes.set_yscale("log")
         _finish(axes, f"{child.name}, and validation loss")
     for axes in panels[len(children) :]:
@@ -99,7 +99,9 @@ def _update(rules: dict[str, Graph]) -> Figure:
         middle = size[len(size) // 2]
         shown = size / middle if np.isfinite(middle) and middle else size
         left.plot(np.abs(gradients).mean(1), shown, label=name, **_look(place))
-        right.plot(np.abs(gradients).mean(1), (np.sign(updates) == np.sign(gradients)).mean(1), label=name, **_look(place))
+        right.plot(
+            np.abs(gradients).mean(1), (np.sign(updates) == np.sign(gradients)).mean(1), label=name, **_look(place)
+        )
     left.set(xscale="log", yscale="log", xlabel="size of the gradient", ylabel="1 in the middle")
     right.set(xscale="log", xlabel="size of the gradient", ylim=(-0.02, 1.02))
     _finish(left, "size of the update over the gradient's")
@@ -107,7 +109,9 @@ def _update(rules: dict[str, Graph]) -> Figure:
     return figure
 
 
-def _probe(rule: Graph, sizes: int = 25, many: int = 256, steps: int = 20) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _probe(
+    rule: Graph, sizes: int = 25, many: int = 256, steps: int = 20
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(sizes, many) last gradients and updates: normal numbers around a mean, from 1e-4 to 1 in size."""
     generator = torch.Generator().manual_seed(0)
     scale = torch.logspace(-4, 0, sizes)[:, None]
@@ -119,7 +123,10 @@ def _probe(rule: Graph, sizes: int = 25, many: int = 256, steps: int = 20) -> tu
         gradient = scale * (0.5 * mean + torch.randn(sizes, many, generator=generator))
         made.gradient[0, 0, : made.count] = gradient.flatten()
         draws = [
-            {"uniform": torch.rand(made.size, generator=generator), "normal": torch.randn(made.size, generator=generator)}
+            {
+                "uniform": torch.rand(made.size, generator=generator),
+                "normal": torch.randn(made.size, generator=generator),
+            }
             for _ in range(made.streams)
         ]
         update = made.updates(step, steps, draws)[0, 0, : made.count]

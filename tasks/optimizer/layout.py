@@ -31,7 +31,8 @@ class Layout:
     """Tensors: gradients, weights, memory, then results. Scalars: rates, those by name, constants, then results.
 
     gathered: results of a group lie side by side. Else a new value of memory may be made where the old one lies.
-    named, constants: rows of scalars. memory: rows of each rule. updates: row of each rule. moves: (from, to) of memory.
+    named, constants: rows of scalars. memory: rows of each rule. updates: row of each rule. moves: of memory, (from,
+    to).
     """
 
     def __init__(self, graphs: Sequence[Graph], gathered: bool) -> None:

@@ -58,7 +58,11 @@ class ProgramVariation:
 
     def _changed(self, parent: Program, rng: np.random.Generator) -> Program:
         lines = list(parent)
-        kinds = ["modify", *(["delete"] if len(lines) > 1 else []), *(["insert"] if len(lines) < self.own.lines else [])]
+        kinds = [
+            "modify",
+            *(["delete"] if len(lines) > 1 else []),
+            *(["insert"] if len(lines) < self.own.lines else []),
+        ]
         kind = kinds[int(rng.integers(len(kinds)))]
         if kind == "delete":
             del lines[int(rng.integers(len(lines) - 1))]

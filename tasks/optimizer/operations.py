@@ -140,6 +140,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "interp": Operation(3, _interp, "{0} + {2} * ({1} - {0})", r"\left((1 - {2}) {0} + {2} {1}\right)"),
     "norm": Operation(1, _reduced(_norm), "_dot({0}, {0}) ** 0.5", r"\|{0}\|", reduces=True),
     "dot": Operation(2, _reduced(_dot), "_dot({0}, {1})", r"\langle {0}, {1} \rangle", commutative=True, reduces=True),
-    "cosine": Operation(2, _reduced(_cosine), "_cosine({0}, {1})", r"\cos\angle({0}, {1})", commutative=True, reduces=True),
+    "cosine": Operation(
+        2, _reduced(_cosine), "_cosine({0}, {1})", r"\cos\angle({0}, {1})", commutative=True, reduces=True
+    ),
 }
 """Name -> operation. Kernels of random ones get one more value, drawn: uniform in [0, 1) for drop, normal for noise."""

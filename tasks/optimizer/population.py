@@ -15,7 +15,7 @@ gradient would make them by the million, each a hundred times as slow as other n
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, final
@@ -72,7 +72,7 @@ def trained(graphs: Sequence[Graph], child: Child, plan: Plan, seed: int) -> lis
     """What becomes of each rule; None for one that diverges at every setting, or at its best one later."""
     found: list[Outcome | None] = [None] * len(graphs)
     with _no_denormals():
-        settings = {}
+        settings: dict[int, tuple[float, float]] = {}
         for rules in _chunks(range(len(graphs)), child.lanes // len(plan.settings)):
             settings |= _swept([graphs[rule] for rule in rules], rules, child, plan, seed)
         for rules in _chunks(list(settings), child.lanes // plan.repeats):

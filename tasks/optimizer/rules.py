@@ -31,7 +31,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.lines: list[Statement] = []
-        self._known: dict[str, str] = {}
+        self._known: dict[str, Argument] = {}
 
     def put(self, operation: str, *arguments: Argument, to: str | None = None) -> str:
         """The variable that holds the result."""
@@ -40,7 +40,7 @@ class Writer:
         self.lines.append(Statement(name, operation, arguments))
         return name
 
-    def once(self, name: str, make: Callable[[Writer], str]) -> str:
+    def once(self, name: str, make: Callable[[Writer], Argument]) -> Argument:
         """What `make` wrote when `name` was asked for first."""
         if name not in self._known:
             self._known[name] = make(self)
@@ -51,8 +51,8 @@ def _tensor(argument: Argument) -> bool:
     return argument in ("g", "w") or is_memory(argument) or (isinstance(argument, str) and argument[0] == "x")
 
 
-def _average(slot: str, power: str | None, weight: float) -> Callable[[Writer], str]:
-    def write(writer: Writer) -> str:
+def _average(slot: str, power: str | None, weight: float) -> Callable[[Writer], Argument]:
+    def write(writer: Writer) -> Argument:
         value = "g" if power is None else writer.once(power, lambda w: w.put(power, "g"))
         return writer.once(slot, lambda w: w.put("interp", slot, value, weight, to=slot))
 
@@ -186,8 +186,7 @@ class RuleSpace:
         if name in results:
             return results[name]
         make = OPERANDS[name]
-        written = make(writer)
-        return written
+        return make(writer)
 
 
 def _applied(writer: Writer, name: str, value: Argument) -> Argument:

@@ -35,7 +35,7 @@ class Dense(torch.autograd.Function):
         return torch.baddbmm(bias[:, None], x, weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         shape = weight.shape
         rows = torch.empty(len(weight), padded(math.prod(shape[1:])))
@@ -64,7 +64,7 @@ class Patches(torch.autograd.Function):
         return made.flatten(3)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         count, height, width, channels = ctx.shape
         rows, columns = gradient.shape[1:3]
         parts = gradient.view(count, rows, columns, 9, channels)

@@ -24,7 +24,7 @@ from types import ModuleType
 import numpy as np
 import torch
 from automl_ext.tasks.optimizer import export
-from automl_ext.tasks.optimizer.children import Child, child
+from automl_ext.tasks.optimizer.children import child
 from automl_ext.tasks.optimizer.fingerprint import fingerprint
 from automl_ext.tasks.optimizer.graph import Program, RuleError, graph
 from automl_ext.tasks.optimizer.population import Plan, batches, trained
@@ -34,7 +34,7 @@ from pruning_table import write
 from torch import nn
 from torch.nn import functional
 
-from automl_ext.data import load
+from automl_ext.data import Data, load
 from automl_ext.memory import keep_memory
 from automl_ext.worker import one_thread
 
@@ -97,22 +97,28 @@ def speed(options: argparse.Namespace) -> Iterator[str]:
     programs = random_rules(options.rules)
     graphs = [graph(program) for program in programs]
     yield f"{options.rules} different random rules of two groups, one thread, {len(plan.rates)} rates of {plan.sweep}"
-    yield f"steps, then {plan.steps} at the best; batches of {plan.batch}. Beside: {options.alone} of them one by one.\n"
+    yield f"steps each, then {plan.steps} at the best; batches of {plan.batch}."
+    yield f"One by one: {options.alone} of them.\n"
     yield "| child | rules/s | one by one | times as fast |"
     yield "|---|---|---|---|"
+    few = programs[:: max(1, len(programs) // options.alone)][: options.alone]
+    texts = [export.source(program, 0.1) for program in few]
     for name in ("mlp", "convolution"):
-        one = child(name, data)
-        images = child("mlp", data).train[0].view(-1, 1, 8, 8)
-        val = child("mlp", data).val[0].view(-1, 1, 8, 8), one.val[1]
-        together, alone = [], []
-        few = programs[:: max(1, len(programs) // options.alone)][: options.alone]
-        texts = [export.source(program, 0.1) for program in few]
-        for turn in range(options.turns):
-            part = texts[turn :: options.turns]
-            together.append(seconds(lambda: trained(graphs, one, plan, 0)) / len(graphs))
-            alone.append(seconds(lambda: [one_by_one(name, text, plan, images, one.train[1], val) for text in part]) / len(part))
-        ours, theirs = float(np.median(together)), float(np.mean(alone))
+        ours, theirs = compared(name, graphs, texts, data, plan, options.turns)
         yield f"| {name} | {1 / ours:.1f} | {1 / theirs:.2f} | {theirs / ours:.1f} |"
+
+
+def compared(name: str, graphs, texts: list[str], data: Data, plan: Plan, turns: int) -> tuple[float, float]:
+    """Seconds a rule, together (median of turns) and one by one (mean), in turns."""
+    one, flat = child(name, data), child("mlp", data)
+    images, labels = flat.train[0].view(-1, 1, 8, 8), flat.train[1]
+    val = flat.val[0].view(-1, 1, 8, 8), flat.val[1]
+    together, alone = [], []
+    for turn in range(turns):
+        together.append(seconds(lambda: trained(graphs, one, plan, 0)) / len(graphs))
+        for text in texts[turn::turns]:
+            alone.append(seconds(lambda source=text: one_by_one(name, source, plan, images, labels, val)))
+    return float(np.median(together)), float(np.mean(alone))
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from automl_ext.tasks.optimizer.alone import muon, trained_alone
 from automl_ext.tasks.optimizer.env import MUON, OptimizerEnv
 from automl_ext.tasks.optimizer.formula import lines
-from automl_ext.tasks.optimizer.graph import graph, statements
+from automl_ext.tasks.optimizer.graph import graph, statements, to_json
 from automl_ext.tasks.optimizer.heldout import held_out
 from automl_ext.tasks.optimizer.population import Plan, trained
 from automl_ext.tasks.optimizer.reference import REFERENCES
@@ -25,6 +25,7 @@ from automl_ext.worker import one_thread
 
 ID = "automl_ext/Optimizer-v0"
 Row = dict[str, Any]
+FINAL = [{"top": 20, "budget": 300, "seeds": 2}]
 TASKS = ("diabetes", "cancer", "wine", "friedman", "photographs", "adding")
 
 
@@ -45,28 +46,46 @@ class Rows:
         return self.known[key]
 
 
-def searched(name: str, env: Row, searcher: Row, options: argparse.Namespace, seed: int = 0) -> Row:
+def searched(name: str, env: Row, searcher: Row, options: argparse.Namespace, seed: int = 0, final: Any = ()) -> Row:
     """A search, gone on with where one of that name was broken off. Its best program, and how it went."""
-    began = time.perf_counter()
     folder = options.out / f"{name}-s{seed}"
-    given = {"env": {"id": ID, **env}, "searcher": searcher, "trials": options.trials, "seeds": "common", "parallel": 128}
     if folder.exists():
         run = Run.open(folder)
     else:
         executor = {"name": "process", "workers": options.workers}
-        run = Run.create(name=name, **given, max_failures=10**6, executor=executor, seed=seed, out=options.out)
+        run = Run.create(
+            name=name, env={"id": ID, **env}, searcher=searcher, trials=options.trials, seeds="common", parallel=128,
+            max_failures=10**6, executor=executor, seed=seed, out=options.out, final=list(final),
+        )  # fmt: skip
+    began = time.perf_counter()
     search(run)
-    trials, best = list(run.trials("search")), run.best()
+    seconds = time.perf_counter() - began
+    trials, candidate, loss = list(run.trials("search")), *_best(run)
     run.close()
-    own = OptimizerEnv(**env)
+    program = OptimizerEnv(**env).program(candidate)
     return {
-        "seconds": time.perf_counter() - began,
+        "seconds": seconds,
         "trials": len(trials),
         "cached": sum(trial.origin == "cached" for trial in trials),
         "failed": sum(trial.error is not None for trial in trials),
-        "loss": best.metrics["loss"],
-        "program": [[line.to, line.operation, list(line.arguments)] for line in own.program(best.candidate)],
+        "loss": loss,
+        "program": to_json(program),
     }
+
+
+def _best(run: Run) -> tuple[Any, float]:
+    """Of the searched candidates: the best of the last final stage, by the mean over seeds; else of the search."""
+    trials = [trial for trial in run.trials("final-1") if trial.note["role"] == "searched"] or list(
+        run.trials("search")
+    )
+    losses: dict[str, list[float]] = {}
+    candidates = {}
+    for trial in trials:
+        key = json.dumps(trial.candidate)
+        candidates[key] = trial.candidate
+        losses.setdefault(key, []).append(math.inf if trial.metrics is None else trial.metrics["loss"])
+    key = min(losses, key=lambda key: statistics.mean(losses[key]))
+    return candidates[key], statistics.mean(losses[key])
 
 
 def _rules(options: argparse.Namespace) -> Row:
@@ -74,14 +93,14 @@ def _rules(options: argparse.Namespace) -> Row:
     rows = Rows(options.out / "search.jsonl")
     env = {"space": "rules", "groups": 2, "children": ["mlp"]}
     searcher = {"name": "regularized-evolution", "population": 200, "sample": 20}
-    return rows.get(f"rules {options.trials}", lambda: searched("rules", env, searcher, options))
+    return rows.get(f"rules {options.trials}", lambda: searched("rules", env, searcher, options, 0, FINAL))
 
 
 def search_rows(options: argparse.Namespace) -> Iterator[str]:
     row = _rules(options)
     yield f"{row['trials']:,} rules of two groups by regularized evolution on the MLP child, {options.workers} workers:"
     yield f"{row['seconds'] / 60:.1f} minutes, {100 * row['cached'] / row['trials']:.0f} % from the cache,"
-    yield f"{100 * row['failed'] / row['trials']:.0f} % failed. Best loss {row['loss']:.4f}:\n"
+    yield f"{100 * row['failed'] / row['trials']:.0f} % failed, final stage included. Best loss there {row['loss']:.4f}:\n"
     yield "```text"
     yield from lines(statements(row["program"]), "text")
     yield "```"
@@ -98,14 +117,17 @@ def held_out_rows(options: argparse.Namespace) -> Iterator[str]:
         one = held_out(task)
         for name in names:
             each = [
-                rows.get(f"{options.trials} {task} {name} {seed}", lambda s=seed, n=name, o=one: _held(n, o, s, plan, programs))
+                rows.get(
+                    f"{options.trials} {task} {name} {seed}",
+                    lambda s=seed, n=name, o=one: _held(n, o, s, plan, programs),
+                )
                 for seed in range(options.seeds)
             ]
             values = [math.inf if row["loss"] is None else row["loss"] for row in each]
             losses[name].append(statistics.mean(values))
     table = np.array([losses[name] for name in names])
     ranks = table[:-1].argsort(0).argsort(0).mean(1) + 1
-    yield f"Loss on held-out test examples after 300 steps, mean over {options.seeds} seeds; 24 settings tried for each.\n"
+    yield f"Loss on held-out test examples after 300 steps, mean over {options.seeds} seeds; 24 settings for each.\n"
     yield f"| | {' | '.join(TASKS)} | mean rank of elementwise ones |"
     yield "|---" * (len(TASKS) + 2) + "|"
     for place, name in enumerate(names):
@@ -124,7 +146,7 @@ def _held(name: str, one: Any, seed: int, plan: Plan, programs: Any) -> Row:
 
 
 def rediscovery_rows(options: argparse.Namespace) -> Iterator[str]:
-    """From random programs: the best of each search and Adam, both with the same sweep, on 20 new seeds of the child."""
+    """From random programs: the best of each search and Adam, both with the same sweep, on 20 new seeds."""
     one_thread()
     rows, wins = Rows(options.out / "rediscovery.jsonl"), 0
     env = {"space": "programs", "children": ["mlp"], "memory": 2}
@@ -132,9 +154,7 @@ def rediscovery_rows(options: argparse.Namespace) -> Iterator[str]:
     yield "| seed | programs | loss | Adam | difference, standard errors | program |"
     yield "|---|---|---|---|---|---|"
     for seed in range(options.seeds):
-        own = rows.get(
-            f"{options.trials} {seed}", lambda s=seed: searched("programs", env, searcher, options, s)
-        )
+        own = rows.get(f"{options.trials} {seed}", lambda s=seed: searched("programs", env, searcher, options, s))
         program = statements(own["program"])
         scores = rows.get(f"{options.trials} {seed} beside", lambda p=program: _beside(p, env))
         differences = np.array(scores["adam"]) - np.array(scores["found"])

@@ -137,7 +137,9 @@ def test_drawn_numbers_follow_the_seed_and_their_distribution(tmp_path):
         found.append(-weight.detach())
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
     dropped = found[0][found[0] < 0.5]
-    assert len(dropped) / 20_000 == pytest.approx(0.3, abs=0.02) and float(dropped.std()) == pytest.approx(0.01, rel=0.1)
+    assert len(dropped) / 20_000 == pytest.approx(0.3, abs=0.02) and float(dropped.std()) == pytest.approx(
+        0.01, rel=0.1
+    )
 
 
 @pytest.mark.slow

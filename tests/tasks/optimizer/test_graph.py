@@ -12,7 +12,12 @@ from automl_ext.tasks.optimizer.interpreter import Interpreter
 from automl_ext.tasks.optimizer.programs import ADAMW, ProgramSpace
 from automl_ext.tasks.optimizer.reference import REFERENCES
 
-BASE = [["x1", "square", ["g"]], ["m1", "interp", ["m1", "x1", 0.1]], ["x2", "sqrt", ["m1"]], ["update", "div", ["g", "x2"]]]
+BASE = [
+    ["x1", "square", ["g"]],
+    ["m1", "interp", ["m1", "x1", 0.1]],
+    ["x2", "sqrt", ["m1"]],
+    ["update", "div", ["g", "x2"]],
+]
 
 
 def of(rows):
@@ -20,7 +25,12 @@ def of(rows):
 
 
 def test_names_dead_code_and_the_order_of_factors_do_not_matter_and_a_constant_does():
-    renamed = [["x3", "square", ["g"]], ["m1", "interp", ["m1", "x3", 0.1]], ["x1", "sqrt", ["m1"]], ["update", "div", ["g", "x1"]]]
+    renamed = [
+        ["x3", "square", ["g"]],
+        ["m1", "interp", ["m1", "x3", 0.1]],
+        ["x1", "sqrt", ["m1"]],
+        ["update", "div", ["g", "x1"]],
+    ]
     dead = [["x4", "exp", ["w"]], *BASE[:2], ["m2", "interp", ["m2", "x4", 0.5]], *BASE[2:]]
     assert of(renamed).text == of(BASE).text == of(dead).text
     product, turned = ([["x1", "sign", ["g"]], ["update", "mul", pair]] for pair in (["x1", "w"], ["w", "x1"]))

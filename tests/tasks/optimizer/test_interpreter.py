@@ -131,7 +131,9 @@ def test_a_rule_gets_the_same_bits_alone_and_in_a_crowd_gathered_or_not(crowd, l
 
 def test_rules_that_stay_go_on_as_they_were(crowd):
     places = [3, 11, 12, 30]
-    torch.testing.assert_close(walked(crowd, 2, 4096, places), walked(crowd, 2, 4096)[places], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(
+        walked(crowd, 2, 4096, places), walked(crowd, 2, 4096)[places], rtol=0, atol=0, equal_nan=True
+    )
 
 
 @pytest.mark.parametrize("narrow", [0, 4096])

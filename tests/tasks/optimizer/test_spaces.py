@@ -42,7 +42,8 @@ def test_classical_rules_are_in_it():
 
 def test_powersign_takes_two_groups():
     power = first_updates(RuleSpace(3), [
-        ("sign(g)", "sign(m)", "x", "x", "mul"), ("result 1", "ld", "x", "x", "mul"), ("result 2", "g", "exp", "x", "mul"),
+        ("sign(g)", "sign(m)", "x", "x", "mul"), ("result 1", "ld", "x", "x", "mul"),
+        ("result 2", "g", "exp", "x", "mul"),
     ])  # fmt: skip
     for step, found in enumerate(power, 1):
         torch.testing.assert_close(found, torch.exp(torch.tensor(1 - (step - 1) / 3)) * G * step)  # signs agree
