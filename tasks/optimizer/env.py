@@ -91,7 +91,7 @@ class OptimizerEnv(SearchEnv):
         decays: Sequence[Annotated[float, Field(ge=0, le=10)]] = (0.0, 0.01, 0.1),
         wider: Annotated[int, Field(ge=1, le=64)] = 4,
         held_out: Sequence[HeldOut] = ("diabetes", "cancer", "wine", "friedman", "photographs", "adding"),
-        held_out_steps: Count = 300,
+        held_out_steps: Count = 150,
         population: Annotated[int, Field(ge=1, le=4096)] = 64,
         seed: int = 0,
     ) -> None:

@@ -141,7 +141,7 @@ def _squared(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _photographs() -> _Task:
-    """Clean 12x12 cut-outs of two photographs from noisy ones; the loss is the absolute error."""
+    """Clean 8x8 cut-outs of two photographs from noisy ones; the loss is the absolute error."""
     from sklearn.datasets import load_sample_images
 
     with warnings.catch_warnings():
@@ -149,14 +149,11 @@ def _photographs() -> _Task:
         images = [np.asarray(image, np.float32).mean(2) / 255 for image in load_sample_images().images]
     rng = np.random.default_rng(0)
     corners = [(int(rng.integers(2)), int(rng.integers(400)), int(rng.integers(600))) for _ in range(1200)]
-    clean = np.stack([images[which][y : y + 12, x : x + 12] for which, y, x in corners])[:, None] - 0.5
+    clean = np.stack([images[which][y : y + 8, x : x + 8] for which, y, x in corners])[:, None] - 0.5
     noisy = clean + rng.normal(0, 0.15, clean.shape)
 
     def make() -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1), nn.GELU(), nn.Conv2d(8, 8, 3, padding=1), nn.GELU(),
-            nn.Conv2d(8, 1, 3, padding=1),
-        )  # fmt: skip
+        return nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.GELU(), nn.Conv2d(6, 1, 3, padding=1))
 
     return _rows(noisy), _rows(clean), make, _each(lambda output, target: (output - target).abs())
 
