@@ -51,6 +51,11 @@ ENVIRONMENTS: Mapping[str, Entry] = {
         "which operations augment the images, how likely and how strong",
         "AutoAugment, Cubuk et al. 2019, arXiv 1805.09501",
     ),
+    "automl_ext/Optimizer-v0": Entry(
+        "automl_ext.tasks.optimizer.env:OptimizerEnv",
+        "how an optimizer turns gradients into steps",
+        "Bello et al. 2017, arXiv 1709.07417; Lion, Chen et al. 2023, arXiv 2302.06675",
+    ),
     "automl_ext/Pruning-v0": Entry(
         "automl_ext.tasks.pruning.env:PruningEnv",
         "how many channels each layer of a network keeps",

@@ -11,6 +11,8 @@ Differs from the paper:
    Candidates that miss a limit are ranked by how far they miss it, below all others.
 4. Several trials may be out at once (`parallel`): the first tournaments draw from those told so far, fewer than
    `population`.
+5. `restart`, which is of Chen et al. 2023 (arXiv 2302.06675): after so many trials the search begins anew, with
+   mutations of the best candidate so far.
 """
 
 from __future__ import annotations
@@ -48,7 +50,10 @@ class Individual:
 
 
 class RegularizedEvolution:
-    """population: P alive. sample: tournament size S, drawn with replacement. identity: chance of no mutation."""
+    """population: P alive. sample: tournament size S, drawn with replacement. identity: chance of no mutation.
+
+    restart: trials after which a new population begins at the best candidate so far; 0 for never.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class RegularizedEvolution:
         population: Size = 20,
         sample: Size = 5,
         identity: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        restart: Annotated[int, Field(ge=0, le=100_000_000)] = 0,
     ) -> None:
         one_objective(target.objectives, "regularized-evolution")
         for name, value in (("population", population), ("sample", sample)):
@@ -65,7 +71,13 @@ class RegularizedEvolution:
                 raise ValueError(f"searcher.{name}: at least 1, not {value}")
         if not 0 <= identity <= 1:
             raise ValueError(f"searcher.identity: from 0 to 1, not {identity}")
+        if restart and restart <= population:
+            raise ValueError(
+                f"searcher.restart: 0 for never, or more than the population of {population}, not {restart}"
+            )
         self.target = target
+        self.restart = restart
+        self.best: Individual | None = None
         self.size = population
         self.sample = sample
         self.identity = identity
@@ -74,6 +86,8 @@ class RegularizedEvolution:
     def ask(self, number: int, pending: Sequence[Proposal], rng: np.random.Generator) -> Proposal:
         if number < self.size or not self.population:
             genes = self.target.variation.sample(rng)
+        elif self.restart and number >= self.restart and number % self.restart < self.size and self.best is not None:
+            genes = self.target.variation.mutate(self.best.genes, rng)
         else:
             with lent_seed(rng):
                 (parent,) = tools.selTournament(list(self.population), 1, self.sample)
@@ -85,4 +99,7 @@ class RegularizedEvolution:
     def tell(self, trial: Trial, rng: np.random.Generator) -> None:
         """The newest enters, the oldest leaves."""
         standing = rank(trial.metrics, self.target.objectives)
-        self.population.append(Individual(dict(trial.note["genes"]), standing))
+        newest = Individual(dict(trial.note["genes"]), standing)
+        self.population.append(newest)
+        if self.best is None or newest.fitness > self.best.fitness:
+            self.best = newest

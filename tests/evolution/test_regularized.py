@@ -211,3 +211,14 @@ def test_a_serial_run_with_a_seed_is_reproducible():
 def test_sizes_below_one_are_refused(options):
     with pytest.raises(ValueError, match="at least 1"):
         searcher(**options)
+
+
+def test_a_restart_fills_the_population_with_children_of_the_best():
+    trials, _ = history(searcher(population=5, sample=2, restart=20), 45)
+    best = max(trials[:20], key=lambda trial: trial.metrics["score"])
+    for trial in trials[20:25]:
+        known = [other for other in trials[: trial.number] if other.metrics["score"] >= best.metrics["score"]]
+        changes = [sum(trial.candidate[p] != other.candidate[p] for p in trial.candidate) for other in known]
+        assert 1 in changes
+    with pytest.raises(ValueError, match="more than the population of 5, not 4"):
+        searcher(population=5, restart=4)

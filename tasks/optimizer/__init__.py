@@ -1,0 +1,1 @@
+"""Search for update rules: how an optimizer turns gradients into steps."""

@@ -1,0 +1,178 @@
+"""What searches of update rules find: the rows of optimizer.py's long measurements, each kept as it is measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from automl_ext.tasks.optimizer.alone import muon, trained_alone
+from automl_ext.tasks.optimizer.env import MUON, OptimizerEnv
+from automl_ext.tasks.optimizer.formula import lines
+from automl_ext.tasks.optimizer.graph import graph, statements, to_json
+from automl_ext.tasks.optimizer.heldout import held_out
+from automl_ext.tasks.optimizer.population import Plan, trained
+from automl_ext.tasks.optimizer.reference import REFERENCES
+
+from automl_ext import Run, search
+from automl_ext.worker import one_thread
+
+ID = "automl_ext/Optimizer-v0"
+Row = dict[str, Any]
+SHORT = {"held_out": ["wine"], "held_out_steps": 1}
+"""The tests of the runs themselves say little: `held_out_rows` is for that."""
+FINAL = [{"top": 20, "budget": 300, "seeds": 2}]
+TASKS = ("diabetes", "cancer", "wine", "friedman", "photographs", "adding")
+
+
+class Rows:
+    """A file of rows by key; what stands there is not measured again."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.file = file
+        texts = file.read_text().splitlines() if file.exists() else []
+        self.known = {row["key"]: row for row in map(json.loads, texts)}
+
+    def get(self, key: str, measure: Callable[[], Row]) -> Row:
+        if key not in self.known:
+            self.known[key] = {"key": key, **measure()}
+            with self.file.open("a") as opened:
+                opened.write(json.dumps(self.known[key]) + "\n")
+        return self.known[key]
+
+
+def searched(name: str, env: Row, searcher: Row, options: argparse.Namespace, seed: int = 0, final: Any = ()) -> Row:
+    """A search, gone on with where one of that name was broken off. Its best program, and how it went."""
+    folder = options.out / f"{name}-s{seed}"
+    if folder.exists():
+        run = Run.open(folder)
+    else:
+        executor = {"name": "process", "workers": options.workers}
+        run = Run.create(
+            name=name, env={"id": ID, **env}, searcher=searcher, trials=options.trials, seeds="common", parallel=128,
+            max_failures=10**6, executor=executor, seed=seed, out=options.out, final=list(final),
+        )  # fmt: skip
+    began = time.perf_counter()
+    search(run)
+    seconds = time.perf_counter() - began
+    trials, candidate, loss = list(run.trials("search")), *_best(run)
+    run.close()
+    program = OptimizerEnv(**env).program(candidate)
+    return {
+        "seconds": seconds,
+        "trials": len(trials),
+        "cached": sum(trial.origin == "cached" for trial in trials),
+        "failed": sum(trial.error is not None for trial in trials),
+        "loss": loss,
+        "program": to_json(program),
+    }
+
+
+def _best(run: Run) -> tuple[Any, float]:
+    """Of the searched candidates: the best of the last final stage, by the mean over seeds; else of the search."""
+    trials = [trial for trial in run.trials("final-1") if trial.note["role"] == "searched"] or list(
+        run.trials("search")
+    )
+    losses: dict[str, list[float]] = {}
+    candidates = {}
+    for trial in trials:
+        key = json.dumps(trial.candidate)
+        candidates[key] = trial.candidate
+        losses.setdefault(key, []).append(math.inf if trial.metrics is None else trial.metrics["loss"])
+    key = min(losses, key=lambda key: statistics.mean(losses[key]))
+    return candidates[key], statistics.mean(losses[key])
+
+
+def _rules(options: argparse.Namespace) -> Row:
+    """The search that `search` measures and `held-out` takes its rule from; a funnel of longer trainings behind it."""
+    rows = Rows(options.out / "search.jsonl")
+    env = {"space": "rules", "groups": 2, "children": ["mlp"], **SHORT}
+    searcher = {"name": "regularized-evolution", "population": 200, "sample": 20}
+    return rows.get(f"rules {options.trials}", lambda: searched("rules", env, searcher, options, 0, FINAL))
+
+
+def search_rows(options: argparse.Namespace) -> Iterator[str]:
+    row = _rules(options)
+    yield f"{row['trials']:,} rules of two groups by regularized evolution on the MLP child, {options.workers} workers:"
+    yield f"{row['seconds'] / 60:.1f} minutes, {100 * row['cached'] / row['trials']:.0f} % from the cache,"
+    yield f"{100 * row['failed'] / row['trials']:.0f} % failed, final stage included."
+    yield f"Best loss there {row['loss']:.4f}:\n"
+    yield "```text"
+    yield from lines(statements(row["program"]), "text")
+    yield "```"
+
+
+def held_out_rows(options: argparse.Namespace) -> Iterator[str]:
+    """Final loss on every task: mean over seeds, learning rate and weight decay tuned alike for all."""
+    one_thread()
+    programs = {"found": statements(_rules(options)["program"]), **REFERENCES}
+    rows, names = Rows(options.out / "held-out.jsonl"), [*programs, MUON]
+    plan = Plan(decays=(0.0, 0.01, 0.1), sweep=300, steps=300)
+    losses: dict[str, list[float]] = {name: [] for name in names}
+    for task in TASKS:
+        one = held_out(task)
+        for name in names:
+            each = [
+                rows.get(
+                    f"{options.trials} {task} {name} {seed}",
+                    lambda s=seed, n=name, o=one: _held(n, o, s, plan, programs),
+                )
+                for seed in range(options.seeds)
+            ]
+            values = [math.inf if row["loss"] is None else row["loss"] for row in each]
+            losses[name].append(statistics.mean(values))
+    table = np.array([losses[name] for name in names])
+    ranks = table[:-1].argsort(0).argsort(0).mean(1) + 1
+    yield f"Loss on held-out test examples, 300 steps, mean over {options.seeds} seeds; 24 settings for each.\n"
+    yield f"| | {' | '.join(TASKS)} | mean rank of elementwise ones |"
+    yield "|---" * (len(TASKS) + 2) + "|"
+    for place, name in enumerate(names):
+        rank = f"{ranks[place]:.2f}" if name != MUON else ""
+        yield f"| {name} | {' | '.join(f'{value:.4f}' for value in table[place])} | {rank} |"
+    for rival in ("adamw", "momentum"):
+        yield f"\nBetter than {rival} on {int((table[0] < table[names.index(rival)]).sum())} of {len(TASKS)}."
+
+
+def _held(name: str, one: Any, seed: int, plan: Plan, programs: Any) -> Row:
+    if name == MUON:
+        found = trained_alone(muon, one, plan, seed)
+    else:
+        (found,) = trained([graph(programs[name])], one, plan, seed)
+    return {"loss": None if found is None else found.loss}
+
+
+def rediscovery_rows(options: argparse.Namespace) -> Iterator[str]:
+    """From random programs: the best of each search and Adam, both with the same sweep, on 20 new seeds."""
+    one_thread()
+    rows, wins = Rows(options.out / "rediscovery.jsonl"), 0
+    env = {"space": "programs", "children": ["mlp"], "memory": 2, **SHORT}
+    searcher = {"name": "regularized-evolution", "population": 200, "sample": 20, "restart": 3000}
+    yield "| seed | programs | loss | Adam | difference, standard errors | program |"
+    yield "|---|---|---|---|---|---|"
+    for seed in range(options.seeds):
+        own = rows.get(f"{options.trials} {seed}", lambda s=seed: searched("programs", env, searcher, options, s))
+        program = statements(own["program"])
+        scores = rows.get(f"{options.trials} {seed} beside", lambda p=program: _beside(p, env))
+        differences = np.array(scores["adam"]) - np.array(scores["found"])
+        errors = float(differences.mean() / (differences.std(ddof=1) / math.sqrt(len(differences))))
+        wins += errors >= 2
+        text = "; ".join(lines(program, "text")).replace("|", "\\|")
+        means = f"{np.mean(scores['found']):.4f} | {np.mean(scores['adam']):.4f}"
+        yield f"| {seed} | {own['trials']:,} | {means} | {errors:+.1f} | `{text}` |"
+    yield f"\nBy two standard errors better than Adam: {wins} of {options.seeds}."
+
+
+def _beside(program: Any, env: Row) -> Row:
+    own = OptimizerEnv(**env)
+    rules = [graph(program), graph(REFERENCES["adam"])]
+    found = []
+    for seed in range(1000, 1020):
+        found.append([math.inf if o is None else o.loss for o in trained(rules, own._children(1)[0], own.plan, seed)])
+    return {"found": [row[0] for row in found], "adam": [row[1] for row in found]}

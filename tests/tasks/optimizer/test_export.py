@@ -1,0 +1,157 @@
+"""The exported optimizer: it steps as the interpreter does, and is an optimizer of torch in every respect."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from automl_ext.tasks.optimizer.export import source, write
+from automl_ext.tasks.optimizer.graph import RuleError, graph, statements
+from automl_ext.tasks.optimizer.interpreter import Interpreter
+from automl_ext.tasks.optimizer.mutations import ProgramVariation
+from automl_ext.tasks.optimizer.programs import ADAMW, ProgramSpace
+from automl_ext.tasks.optimizer.reference import REFERENCES
+from automl_ext.tasks.optimizer.rules import RuleSpace
+
+SPANS = (slice(0, 10), slice(10, 40))
+
+
+def loaded(text, folder):
+    file = folder / "optimizer.py"
+    file.write_text(text)
+    spec = importlib.util.spec_from_file_location("exported", file)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made.FoundRule
+
+
+def parameters():
+    w = torch.linspace(-2, 2, 40)
+    return [w[:10].clone().requires_grad_(), w[10:].clone().view(5, 6).requires_grad_()]
+
+
+def pull(w, step):
+    return torch.sin(w + step) + 0.3 * w
+
+
+def programs():
+    """References, rules and programs of all kinds, without drawn numbers."""
+    own, rng = RuleSpace(2, ["drop 0.1", "drop 0.3", "drop 0.5", "noise", "log", "power"]), np.random.default_rng(0)
+    found = dict(REFERENCES)
+    while len(found) < 25:
+        try:
+            program = own.program(own.space.sample(rng))
+            graph(program)
+        except RuleError:
+            continue
+        found[f"rule {len(found)}"] = program
+    space = ProgramSpace(12, 2)
+    variation = ProgramVariation(space, ADAMW)
+    for number in range(10):
+        genes = variation.sample(np.random.default_rng(number))
+        for _ in range(4):
+            genes = variation.mutate(genes, np.random.default_rng(number))
+        found[f"program {number}"] = space.program(space.space.from_genes(genes))
+    return found
+
+
+@pytest.mark.parametrize("foreach", [False, True])
+def test_it_steps_as_the_interpreter_does(foreach, tmp_path):
+    for name, program in programs().items():
+        ours, theirs = Interpreter([graph(program)], 1, 40), parameters()
+        optimizer = loaded(source(program, 0.01), tmp_path)(theirs, total_steps=10, foreach=foreach)
+        ours.weights[..., :40] = torch.linspace(-2, 2, 40)
+        ours.rates.fill_(0.01)
+        for step in range(1, 11):
+            before = ours.weights[0, 0, :40].clone()
+            with torch.no_grad():
+                for each, span in zip(theirs, SPANS, strict=True):
+                    each.copy_(before[span].view(each.shape))
+                    each.grad = pull(each.detach(), step)
+            optimizer.step()
+            ours.gradient[..., :40] = pull(before, step)
+            ours.step(step, 10)
+            found = torch.cat([each.detach().flatten() for each in theirs])
+            close = torch.isclose(found, ours.weights[0, 0, :40], atol=1e-6, rtol=1e-5, equal_nan=True)
+            assert close.all(), f"{name} at step {step}"
+
+
+@pytest.fixture(scope="module")
+def adamw(tmp_path_factory):
+    return loaded(source(REFERENCES["adamw"], 0.01), tmp_path_factory.mktemp("adamw"))
+
+
+def run(optimizer, weights, steps, first=1):
+    for step in range(first, first + steps):
+        for each in weights:
+            each.grad = pull(each.detach(), step)
+        optimizer.step()
+
+
+def test_its_state_goes_through_a_file_and_back(adamw, tmp_path):
+    one, two = parameters(), parameters()
+    run(straight := adamw(one), one, 8)
+    run(half := adamw(two), two, 4)
+    torch.save(half.state_dict(), tmp_path / "state.pt")
+    resumed = adamw(two)
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    run(resumed, two, 4, first=5)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert straight.state_dict()["param_groups"][0]["t"] == 8
+
+
+def test_groups_closure_schedule_decay_and_parameters_without_gradient(adamw):
+    kept, fixed, idle = (torch.ones(3, requires_grad=True) for _ in range(3))
+    optimizer = adamw([{"params": [kept, idle]}, {"params": [fixed], "lr": 0.0}], lr=0.1, weight_decay=0.5)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5**epoch)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (kept**2).sum() + (fixed**2).sum()
+        loss.backward()
+        return loss.detach()
+
+    assert float(optimizer.step(closure)) == 6.0
+    schedule.step()
+    assert torch.equal(fixed, torch.ones(3)) and torch.equal(idle, torch.ones(3)) and idle not in optimizer.state
+    expected = (1 - 0.1 * 0.5) - 0.1 * (1 + 0.01)  # Adam's first step is one; a hundredth of the weights beside
+    torch.testing.assert_close(kept.detach(), torch.full((3,), expected))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.0]
+    with pytest.raises(ValueError, match="total_steps from 1"):
+        adamw([kept], total_steps=0)
+
+
+def test_drawn_numbers_follow_the_seed_and_their_distribution(tmp_path):
+    rule = statements([["x1", "drop", ["g", 0.3]], ["x2", "noise", [0.01]], ["update", "add", ["x1", "x2"]]])
+    made = loaded(source(rule, 1.0), tmp_path)
+    found = []
+    for seed in (0, 0, 1):
+        weight = torch.zeros(20_000, requires_grad=True)
+        weight.grad = torch.ones_like(weight)
+        made([weight], seed=seed).step()
+        found.append(-weight.detach())
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+    dropped = found[0][found[0] < 0.5]
+    assert len(dropped) / 20_000 == pytest.approx(0.3, abs=0.02) and float(dropped.std()) == pytest.approx(
+        0.01, rel=0.1
+    )
+
+
+@pytest.mark.slow
+def test_it_loads_without_this_package(tmp_path):
+    write(REFERENCES["lion"], tmp_path, 0.01)
+    assert {file.name for file in tmp_path.iterdir()} == {"optimizer.py", "formula.tex", "formula.txt", "rule.json"}
+    tree = ast.parse((tmp_path / "optimizer.py").read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert names == {"torch"}
+    code = (
+        "import sys, torch, optimizer; w = torch.ones(2, requires_grad=True); o = optimizer.FoundRule([w]); "
+        "w.sum().backward(); o.step(); print(w.tolist(), 'automl_ext' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert out.strip() == "[0.9890000224113464, 0.9890000224113464] False"
