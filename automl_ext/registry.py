@@ -56,6 +56,11 @@ ENVIRONMENTS: Mapping[str, Entry] = {
         "how many channels each layer of a network keeps",
         "AMC, He et al. 2018, arXiv 1802.03494",
     ),
+    "automl_ext/Segmentation-v0": Entry(
+        "automl_ext.tasks.segmentation.env:SegmentationEnv",
+        "what a dense prediction cell is made of, between a backbone and the classifier of pixels",
+        "DPC, Chen et al. 2018, arXiv 1809.04184",
+    ),
     "automl_ext/WeightPruning-v0": Entry(
         "automl_ext.tasks.pruning.weight_env:WeightPruningEnv",
         "which share of its weights each layer of a network keeps",
