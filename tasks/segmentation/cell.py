@@ -19,10 +19,11 @@ from torch.nn import functional
 
 __all__ = ["CellNetwork", "Separable", "convolved"]
 
+Pair = tuple[int, int]
+"""Rows and columns."""
 
-def convolved(
-    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, dilation: tuple[int, int] = (1, 1)
-) -> nn.Sequential:
+
+def convolved(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, dilation: Pair = (1, 1)) -> nn.Sequential:
     """Convolution that keeps the size (but for the stride), batch norm, ReLU."""
     padding = tuple(rate * (kernel // 2) for rate in dilation)
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
@@ -32,7 +33,7 @@ def convolved(
 class Separable(nn.Module):
     """Depthwise 3x3 with its rate, batch norm, ReLU; pointwise, batch norm, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, rate: tuple[int, int] = (1, 1)) -> None:
+    def __init__(self, inputs: int, outputs: int, rate: Pair = (1, 1)) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(inputs, inputs, 3, 1, rate, rate, inputs, bias=False)
         self.norm = nn.BatchNorm2d(inputs)
@@ -45,7 +46,7 @@ class Separable(nn.Module):
 class Pooled(nn.Module):
     """Mean of each cell of a grid, 1x1 convolution, bilinear back to the map's size."""
 
-    def __init__(self, inputs: int, outputs: int, grid: tuple[int, int], size: tuple[int, int]) -> None:
+    def __init__(self, inputs: int, outputs: int, grid: Pair, size: Pair) -> None:
         super().__init__()
         self.grid, self.size = grid, size
         self.layers = convolved(inputs, outputs)
@@ -55,7 +56,7 @@ class Pooled(nn.Module):
         return functional.interpolate(x, size=self.size, mode="bilinear", align_corners=True)
 
 
-def operation(op: Op, inputs: int, outputs: int, size: tuple[int, int]) -> nn.Module:
+def operation(op: Op, inputs: int, outputs: int, size: Pair) -> nn.Module:
     """The network of one operation. size: of the map, rows and columns."""
     rate = (op.rows, op.columns)
     if op.kind == "3x3":
@@ -73,9 +74,7 @@ class CellNetwork(nn.Module):
     filters: channels of each branch and of the output. size: (h, w).
     """
 
-    def __init__(
-        self, cell: Sequence[Branch], inputs: int, filters: int, size: tuple[int, int], dropout: float
-    ) -> None:
+    def __init__(self, cell: Sequence[Branch], inputs: int, filters: int, size: Pair, dropout: float) -> None:
         super().__init__()
         self.sources = [branch.source for branch in cell]
         widths = [inputs]

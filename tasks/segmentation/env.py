@@ -1,8 +1,9 @@
 """Dense prediction cells as a search target: what stands between a backbone and the classifier of pixels.
 
-Chen, Collins, Zhu, Papandreou, Zoph, Schroff, Adam, Shlens: "Searching for Efficient Multi-Scale Architectures for Dense
-Image Prediction", NeurIPS 2018, arXiv 1809.04184. In the search a trial trains cell, decoder and classifier on maps of a
-trained, frozen backbone that were computed once, for a short while; final stages train everything, backbone included.
+Chen, Collins, Zhu, Papandreou, Zoph, Schroff, Adam, Shlens: "Searching for Efficient Multi-Scale Architectures for
+Dense Image Prediction", NeurIPS 2018, arXiv 1809.04184. In the search a trial trains cell, decoder and classifier on
+maps of a trained, frozen backbone that were computed once, for a short while; final stages train everything, backbone
+included.
 
 Differs from the paper:
 
@@ -200,8 +201,9 @@ class SegmentationEnv(SearchEnv):
         epochs = round(job.budget) if job.budget else self.recipe.epochs
         if job.stage == "search" and self.proxy == "cached":
             score = partial(self._score_head, network.head, cached.val)
+            batches, recipe = cached.train.batches(self._masks), replace(self.recipe, epochs=epochs)
             fit(
-                network.head, cached.train.batches(self._masks), len(self.data.train), replace(self.recipe, epochs=epochs),
+                network.head, batches, len(self.data.train), recipe,
                 seed=job.seed, weights=self._weights, report=self._reported(job, report, score),
             )  # fmt: skip
             network.eval()

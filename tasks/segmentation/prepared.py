@@ -1,7 +1,7 @@
 """What all trials share: a trained backbone, and its maps of the train and val images, computed once.
 
-The backbone is trained on the train part with the plainest head, one 1x1 convolution and the decoder. Its maps are those
-of evaluation mode, without augmentation: only so are they the same in every epoch.
+The backbone is trained on the train part with the plainest head, one 1x1 convolution and the decoder. Its maps are
+those of evaluation mode, without augmentation: only so are they the same in every epoch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Heads made by hand, and the published best cell, shown beside every result.
 
-plain: one 1x1 convolution. aspp: DeepLab-V3's pyramid (Chen, Papandreou, Schroff, Adam 2017, arXiv 1706.05587), 1x1, 3x3
-at rates 6, 12, 18 and image pooling, its atrous convolutions separable; aspp-dense: not separable, as published.
+plain: one 1x1 convolution. aspp: DeepLab-V3's pyramid (Chen, Papandreou, Schroff, Adam 2017, arXiv 1706.05587), 1x1,
+3x3 at rates 6, 12, 18 and image pooling, its atrous convolutions separable; aspp-dense: not separable, as published.
 pyramid-pooling: PSPNet's grids 1, 2, 3, 6 beside the features themselves (Zhao, Shi, Qi, Wang, Jia 2017, arXiv
 1612.01105), each brought to `filters` channels instead of a quarter of the features'. dpc: the best cell of Chen et al.
 2018, arXiv 1809.04184. Rates are the paper's where the map is large enough, else what stands for them.

@@ -1,7 +1,7 @@
 """The space of dense prediction cells: B branches, each an input and an operation; all outputs are concatenated.
 
-Chen, Collins, Zhu, Papandreou, Zoph, Schroff, Adam, Shlens: "Searching for Efficient Multi-Scale Architectures for Dense
-Image Prediction", NeurIPS 2018, arXiv 1809.04184. Branch i reads the features of the backbone or one of the i - 1
+Chen, Collins, Zhu, Papandreou, Zoph, Schroff, Adam, Shlens: "Searching for Efficient Multi-Scale Architectures for
+Dense Image Prediction", NeurIPS 2018, arXiv 1809.04184. Branch i reads the features of the backbone or one of the i - 1
 branches before it; with 5 branches and 81 operations there are 5! 81^5 = 4.18e11 cells.
 
 An operation is one decision among 81, not a family and then its rates: drawn evenly, cells are even, too, and 1x1 has
