@@ -81,4 +81,5 @@ def enlarged(image: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     """A square image (n, n) at side x side pixels, bilinear."""
     grid = (np.arange(side) + 0.5) * len(image) / side - 0.5
     weights = np.maximum(0, 1 - np.abs(np.clip(grid, 0, len(image) - 1)[:, None] - np.arange(len(image))))
-    return weights @ image @ weights.T
+    made: NDArray[np.float64] = weights @ image @ weights.T
+    return made

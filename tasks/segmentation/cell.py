@@ -25,7 +25,7 @@ Pair = tuple[int, int]
 
 def convolved(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, dilation: Pair = (1, 1)) -> nn.Sequential:
     """Convolution that keeps the size (but for the stride), batch norm, ReLU."""
-    padding = tuple(rate * (kernel // 2) for rate in dilation)
+    padding = (dilation[0] * (kernel // 2), dilation[1] * (kernel // 2))
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
     return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
 

@@ -24,7 +24,7 @@ from typing import Annotated, Literal, final
 
 import numpy as np
 import torch
-from automl_ext.tasks.segmentation import masks, prepared
+from automl_ext.tasks.segmentation import masks, prepared, stored
 from automl_ext.tasks.segmentation.fit import Batches, Recipe, fit
 from automl_ext.tasks.segmentation.geometric import Moves
 from automl_ext.tasks.segmentation.network import Segmenter, Shape, fresh
@@ -36,12 +36,10 @@ from automl_ext.tasks.segmentation.space import Cell, CellSpace, candidate_of, c
 from automl_ext.tasks.segmentation.variation import CellVariation
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from automl_ext.artefact.tensors import tensors
-from automl_ext.data import normalise
-from automl_ext.env import Job, Report, SearchEnv
+from automl_ext.data import Split, normalise
+from automl_ext.env import Job, Report, SearchEnv, never_stop
 from automl_ext.latency import latency
 from automl_ext.objective import Metrics
 from automl_ext.searcher import Variation
@@ -52,7 +50,6 @@ __all__ = ["SegmentationEnv"]
 
 Count = Annotated[int, Field(ge=2, le=10_000_000)]
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
-WEIGHTS, TRIAL = "network.safetensors", "trial.json"
 
 
 @final
@@ -165,11 +162,8 @@ class SegmentationEnv(SearchEnv):
         budget: epochs. Leaves weights in `job.folder`. The curve is miou by epoch, where a stopping rule wants it.
         """
         network, found = self._trained(job, report)
-        if job.folder is not None:
-            whole = job.stage != "search" or self.proxy == "end-to-end"
-            save_file(tensors(network if whole else network.head), Path(job.folder) / WEIGHTS)
-            facts = {"whole": whole, "classes": found.by_class(self.masked.names)}
-            (Path(job.folder) / TRIAL).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        whole = job.stage != "search" or self.proxy == "end-to-end"
+        stored.store(network, whole, job, found.by_class(self.masked.names))
         return found.metrics() | self._sizes(network)
 
     def test(self, job: Job, report: Report) -> Metrics:
@@ -177,22 +171,53 @@ class SegmentationEnv(SearchEnv):
         network = self.trained(job)
         found = prepared.score_network(network, self.data.test, self.data, self.classes, self.device)
         if job.folder is not None:
-            (Path(job.folder) / TRIAL).write_text(
-                json.dumps({"classes": found.by_class(self.masked.names)}, indent=1) + "\n", encoding="utf-8"
-            )
+            classes = json.dumps(found.by_class(self.masked.names), indent=1)
+            (Path(job.folder) / "test.json").write_text(classes + "\n", encoding="utf-8")
         return {f"test_{name}": value for name, value in found.metrics().items()}
+
+    def export(self, job: Job, folder: Path) -> None:
+        """`model.py`, `model.safetensors`, `model.pt2`, `model.onnx`, `recipe.json`; see export.py."""
+        from automl_ext.tasks.segmentation import export
+
+        cell, moments = self.cell(job.candidate), (self.data.mean, self.data.std)
+        export.write(self.trained(job), cell, self.shape, self.masked.names, moments, folder)
+
+    def illustrate(self, candidate: Candidate, folder: Path) -> None:
+        """`cell.svg`, and `fields.svg`: what its branches see."""
+        from automl_ext.tasks.segmentation import illustrate
+
+        illustrate.draw_cell(self.cell(candidate), self.shape, folder / "cell.svg")
+        illustrate.draw_fields(self.cell(candidate), self.shape, folder / "fields.svg")
+
+    def depict(self, job: Job, folder: Path) -> None:
+        """Besides, `predictions.svg` and `classes.svg`, beside ASPP where it was trained in the same stage."""
+        from automl_ext.tasks.segmentation import overlay
+
+        self.illustrate(job.candidate, folder)
+        places = overlay.chosen(self.data.val)
+        split = self.data.val[places]
+        columns, aspp = {"truth": split.label, "found": self._predicted(job, split)}, self.references["aspp"]
+        beside = stored.alike(job.parent, aspp)
+        if beside is not None:
+            columns["aspp"] = self._predicted(replace(job, candidate=aspp, parent=beside), split)
+        remark = "Validation images." + ("" if beside else " No ASPP was trained in the same stage.")
+        overlay.draw_overlays(split.image, columns, self.masked.names, remark, folder / "predictions.svg")
+        found, other = (stored.facts_of(each).get("classes") for each in (job.parent, beside))
+        if found:
+            overlay.draw_classes(found, other, "aspp", folder / "classes.svg")
+
+    def _predicted(self, job: Job, split: Split) -> Tensor:
+        """(n, h, w) classes of the images."""
+        network = self.trained(job)
+        with torch.inference_mode():
+            return network(normalise(split.image, self.data.mean, self.data.std, self.device)).argmax(1).cpu()
 
     def trained(self, job: Job) -> Segmenter:
         """The network whose weights lie in `job.parent`, in evaluation mode; where there are none, it is trained."""
-        if job.parent is None or not (Path(job.parent) / WEIGHTS).is_file():
-            return self._trained(job, lambda step, value: False)[0].eval()
         network = self._fresh(self.cell(job.candidate), job.seed)
-        stored = load_file(Path(job.parent) / WEIGHTS)
-        whole = any(name.startswith("backbone.") for name in stored)
-        if not whole:
-            network.backbone.load_state_dict(self._loaded(job).backbone.state_dict())
-        (network if whole else network.head).load_state_dict(stored)
-        return network.to(self.device).eval()
+        if not stored.restore(network, self._loaded(job).backbone.state_dict(), job.parent):
+            network, _ = self._trained(job, never_stop)
+        return network.eval()
 
     def _trained(self, job: Job, report: Report) -> tuple[Segmenter, Scores]:
         cached = self._loaded(job)

@@ -70,7 +70,7 @@ def loaded(
         missing = ", ".join(str(int(each)) for each in torch.nonzero(present == 0).flatten())
         raise SegmentationError(f"dataset: {name!r} has no train pixel of class {missing} (of 0 to {count - 1})")
     known = tuple(names) if names else _names(name, count)
-    return Masked(replace(data, **parts, classes=count), known)
+    return Masked(replace(data, train=parts["train"], val=parts["val"], test=parts["test"], classes=count), known)
 
 
 def weights_of(masks: torch.Tensor, classes: int, kind: str | Sequence[float]) -> torch.Tensor | None:
@@ -162,13 +162,10 @@ def _pairs(folder: Path, size: tuple[int, ...] | None) -> tuple[Split, tuple[int
         image, mask = _read(file, grey=False), _read(folder / "masks" / file.name, grey=True)
         size = size or image.shape
         if image.shape != size:
-            raise DataError(
-                f"{file} is {_said(image.shape)}, and the first image {_said(size)}: all have to be of one size"
-            )
+            raise DataError(f"{file} is {_said(image.shape)}, the first image {_said(size)}: all have to be alike")
         if mask.shape != image.shape[:2]:
-            raise DataError(
-                f"{folder / 'masks' / file.name} is {_said(mask.shape)}, and its image {_said(image.shape[:2])}"
-            )
+            where = folder / "masks" / file.name
+            raise DataError(f"{where} is {_said(mask.shape)}, its image {_said(image.shape[:2])}")
         images.append(image)
         masks.append(mask)
     first = np.ascontiguousarray(np.moveaxis(np.stack(images), 3, 1))

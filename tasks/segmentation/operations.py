@@ -16,6 +16,8 @@ PAPER_RATES = (1, 3, 6, 9, 12, 15, 18, 21)
 PAPER_SIDE = 49
 GRIDS = (1, 2, 4, 8)
 Kind = Literal["1x1", "3x3", "pool", "dense", "as-is"]
+PLAIN: tuple[Literal["1x1"], Literal["as-is"]] = ("1x1", "as-is")
+"""Kinds without numbers."""
 _WORDS = re.compile(r"(3x3|pool|dense) (\d+)x(\d+)")
 
 
@@ -37,13 +39,14 @@ class Op:
 
     @property
     def text(self) -> str:
-        return self.kind if self.kind in ("1x1", "as-is") else f"{self.kind} {self.rows}x{self.columns}"
+        return self.kind if self.kind in PLAIN else f"{self.kind} {self.rows}x{self.columns}"
 
     @classmethod
     def of(cls, text: str) -> Op:
         """The operation that `text` names. Raises SegmentationError."""
-        if text == "1x1" or text == "as-is":
-            return cls(text)
+        for plain in PLAIN:
+            if text == plain:
+                return cls(plain)
         found = _WORDS.fullmatch(text)
         if found is None:
             raise SegmentationError(f"operation {text!r} is none of 1x1, '3x3 RxC' and 'pool RxC'")

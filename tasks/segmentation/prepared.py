@@ -67,7 +67,7 @@ def maps_of(backbone: nn.Module, split: Split, data: Data, device: torch.device,
 def save(backbone: Backbone, data: Data, device: torch.device, folder: Path) -> None:
     """Write the weights, and the maps of train and val."""
     save_file(tensors(backbone), folder / BACKBONE)
-    stored = {}
+    stored: dict[str, Tensor] = {}
     for part, split in (("train", data.train), ("val", data.val)):
         maps = maps_of(backbone, split, data, device)
         fine = maps.fine if backbone.tap >= 0 else maps.fine[:, :1, :1, :1]

@@ -52,7 +52,7 @@ class CellSpace:
     @property
     def size(self) -> int:
         """How many candidates there are, equal cells counted apart."""
-        return factorial(self.branches) * len(self.ops) ** self.branches
+        return factorial(self.branches) * int(len(self.ops) ** self.branches)
 
     def space(self) -> Space:
         """Paths `1.input` (settled), `1.op`, ..., `5.input`, `5.op`. An input points at the operation that it takes."""
