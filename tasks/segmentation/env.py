@@ -68,6 +68,8 @@ class SegmentationEnv(SearchEnv):
     Raises ValueError (SegmentationError, DataError), one line, for whatever cannot work.
     """
 
+    measured = ("latency_iqr_ms",)
+
     def __init__(
         self,
         dataset: str = "digits-scenes",

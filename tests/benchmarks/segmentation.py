@@ -6,11 +6,11 @@
     python tests/benchmarks/segmentation.py nuclei --rows nuclei.jsonl --data FOLDER
         [--write tasks/segmentation/README.md]
 
-cells: random cells by the proxy (cached features, a short while) under several seeds, and trained end to end: the spread
-    between cells beside that between seeds, and the rank correlation of the two trainings (validation).
-search: evolution with the paper's edits at half of ASPP's multiply-accumulates, beside random search with as many trials
-    and the references, all trained end to end; chosen on validation images, test images are read once.
-cost: seconds of processor time of a cached and an end-to-end trial of one length, and of dilated depthwise convolutions.
+cells: random cells by the proxy (cached features, a short while) under several seeds, and trained end to end: the
+    spread between cells beside that between seeds, and the rank correlation of the two trainings (validation).
+search: evolution with the paper's edits at half of ASPP's multiply-accumulates, beside random search with as many
+    trials and the references, all trained end to end; chosen on validation images, test images are read once.
+cost: seconds of processor time of a cached and an end-to-end trial of one length; dilated depthwise convolutions.
 nuclei: pooled IoU of nuclei beside Otsu's threshold on the same images.
 
 Rows are JSON lines: what stands there is kept, what is missing is added.

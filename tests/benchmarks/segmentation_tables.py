@@ -80,8 +80,8 @@ def searched(rows: Rows, trials: int) -> str:
     by = {head: {row["seed"]: row for row in rows if row["head"] == head} for head in heads}
     seeds = len({row["seed"] for row in rows})
     lines = [
-        f"{trials} trials, {seeds} seeds, cells at most at half of separable ASPP's MACs in the search; all heads trained"
-        " end to end alike. Test mIoU in points, mean (from to); searched minus it, mean (from to).\n",
+        f"{trials} trials, {seeds} seeds, cells at most at half of separable ASPP's MACs in the search; all heads"
+        " trained end to end alike. Test mIoU in points, mean (from to); searched minus it, mean (from to).\n",
         "| head | test mIoU | MACs of the cell, millions | searched minus it |",
         "|---|---|---|---|",
     ]
@@ -104,7 +104,7 @@ def cost(rows: Rows) -> str:
             cached, whole = times["cached"], times["end to end"]
             lines.append(f"| {head} | {cached:.2f} | {whole:.2f} | {cached / whole:.2f} |")
     lines += [
-        "", "| depthwise 3x3, 16 maps of 16x16, forward and backward, ms | torch, rate 1 | torch | space-to-batch | here |",
+        "", "| depthwise 3x3, 16 maps of 16x16, training, ms | torch, rate 1 | torch | space-to-batch | here |",
         "|---|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:

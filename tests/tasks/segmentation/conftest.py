@@ -20,6 +20,11 @@ def small():
 
 
 @pytest.fixture(scope="session")
+def options():
+    return SMALL
+
+
+@pytest.fixture(scope="session")
 def env(small):
     return small()
 
