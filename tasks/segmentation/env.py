@@ -10,7 +10,7 @@ Differs from the paper:
 1. The backbone is a small one, trained in `prepare` on the same train images (no ImageNet, no COCO), with the plainest
    head; see network.py, also for the decoder, which the paper has in its final networks only.
 2. Channels, images and epochs are those of a laptop, and options; rates follow the size of the map.
-3. Final stages continue from that backbone, at `tuning_rate`.
+3. Final stages continue from that backbone.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class SegmentationEnv(SearchEnv):
     branches, rates, grids: of the space; by default 5, and what suits the map.
     output_stride: image sides over the features'. decoder: stride of the finer map that the decoder adds, 0 for none.
     width, wide, filters, dropout: see network.py.
-    backbone_epochs: of its training in `prepare`. epochs: of a trial. batch, rate, weight_decay: of both.
-    tuning_rate: of final stages, whose epochs are their budget. proxy: cached maps, or end-to-end as in final stages.
+    backbone_epochs: of its training in `prepare`. epochs: of a trial; those of a final stage are its budget. batch, rate,
+    weight_decay: of all trainings, but the backbone's has half the batch. proxy: cached maps, or end-to-end as in final stages.
     flip, scale, rotate, shift: how images and masks are moved end to end, see geometric.py.
     objectives: metric -> max or min, the first is the primary one. latency_repeats: passes of a measurement.
     Raises ValueError (SegmentationError, DataError), one line, for whatever cannot work.
@@ -91,10 +91,9 @@ class SegmentationEnv(SearchEnv):
         filters: Annotated[int, Field(ge=1, le=1024)] = 32,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         backbone_epochs: Epochs = 12,
-        epochs: Epochs = 10,
+        epochs: Epochs = 6,
         batch: Annotated[int, Field(ge=2, le=100_000)] = 16,
         rate: Annotated[float, Field(gt=0, le=10)] = 0.05,
-        tuning_rate: Annotated[float, Field(gt=0, le=10)] = 0.02,
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4,
         proxy: Literal["cached", "end-to-end"] = "cached",
         flip: bool = False,
@@ -122,7 +121,7 @@ class SegmentationEnv(SearchEnv):
         self._cells = references(self.cells, side)
         self.references = {name: self._named(name, cell) for name, cell in self._cells.items()}
         self.recipe = Recipe(epochs=epochs, batch=batch, rate=rate, weight_decay=weight_decay)
-        self.backbone_epochs, self.tuning_rate = backbone_epochs, tuning_rate
+        self.backbone_epochs = backbone_epochs
         self.moves = Moves(flip, scale, rotate, shift)
         self.repeats = latency_repeats
         self._cached: tuple[str, prepared.Cached] | None = None
@@ -236,7 +235,7 @@ class SegmentationEnv(SearchEnv):
             network.eval()
             return network, score()
         score = partial(prepared.score_network, network, self.data.val, self.data, self.classes, self.device)
-        recipe = replace(self.recipe, epochs=epochs, rate=self.tuning_rate)
+        recipe = replace(self.recipe, epochs=epochs)
         self._end_to_end(network, recipe, job.seed, self._reported(job, report, score))
         return network, score()
 

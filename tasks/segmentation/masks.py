@@ -74,14 +74,16 @@ def loaded(
 
 
 def weights_of(masks: torch.Tensor, classes: int, kind: str | Sequence[float]) -> torch.Tensor | None:
-    """(classes,) of the loss. none; balanced: the median of the classes' shares of pixels over each one's, at most 1
-    apart from rare classes, at most 10 (Eigen & Fergus 2015, arXiv 1411.4734); or numbers.
+    """(classes,) of the loss. none; balanced; or numbers.
+
+    balanced: the root of the classes' median share of pixels over each one's share, at most 10. Without the root (Eigen
+    & Fergus 2015, arXiv 1411.4734) the background counts so little that every stroke grows into it.
     """
     if kind == "none":
         return None
     if kind == "balanced":
         counts = torch.bincount(masks[masks != VOID].flatten(), minlength=classes).double()
-        return (counts.median() / counts).clamp(max=10).float()
+        return (counts.median() / counts).sqrt().clamp(max=10).float()
     values = torch.tensor([float(value) for value in kind])
     if len(values) != classes or not bool((values >= 0).all()) or not bool((values > 0).any()):
         raise SegmentationError(f"class_weights: {classes} numbers from 0 up, not {list(kind)}")

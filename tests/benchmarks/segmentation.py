@@ -86,9 +86,9 @@ def cells(given: argparse.Namespace) -> str:
         for name, candidate in named.items():
             if not bench.has(kind="proxy", cell=name, seed=seed):
                 bench.add(kind="proxy", cell=name, seed=seed, **bench.trial(candidate, seed, "search", PROXY))
-        for name in [f"cell {place}" for place in range(given.full)] if seed == 0 else []:
-            if not bench.has(kind="full", cell=name, seed=0):
-                bench.add(kind="full", cell=name, seed=0, **bench.trial(named[name], 0, "final-1", FULL))
+    for name in [f"cell {place}" for place in range(given.full)]:
+        if not bench.has(kind="full", cell=name, seed=0):
+            bench.add(kind="full", cell=name, seed=0, **bench.trial(named[name], 0, "final-1", FULL))
     return tables.cells(bench.rows, PROXY, FULL)
 
 
