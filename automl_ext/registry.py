@@ -73,6 +73,11 @@ SEARCHERS: Mapping[str, Entry] = {
         "automl_ext.baselines.grid:Grid", "every candidate once, numbers on a grid", finite=True, several=True
     ),
     "local": Entry("automl_ext.baselines.local:Local", "first improvement among single changes, restart when stuck"),
+    "perturbed": Entry(
+        "automl_ext.baselines.perturbed:Perturbed",
+        "half at random, half one of the best changed a little",
+        "DPC, Chen et al. 2018, arXiv 1809.04184",
+    ),
     "optuna": Entry(
         "automl_ext.baselines.optuna:Optuna",
         "Optuna's samplers (tpe, gp, cmaes, nsga2, nsga3, random); needs automl-ext[optuna]",

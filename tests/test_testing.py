@@ -582,7 +582,8 @@ SMALL = {
     "automl_ext/Pruning-v0": {"epochs": 2, "calibration_images": 60},
     "automl_ext/Segmentation-v0": {
         "images": 16, "val_images": 8, "width": 0.25, "wide": 16, "filters": 8, "epochs": 1, "backbone_epochs": 1,
-        "output_stride": 8, "class_weights": "none",
+        "output_stride": 8, "class_weights": "none", "latency_repeats": 2,
+        "objectives": {"miou": "max", "macs_m": "min", "latency_ms": "min"},
     },
     "automl_ext/WeightPruning-v0": {"epochs": 1, "calibration_images": 60, "reward_images": 100},
 }  # fmt: skip

@@ -61,8 +61,9 @@ class SegmentationEnv(SearchEnv):
     branches, rates, grids: of the space; by default 5, and what suits the map.
     output_stride: image sides over the features'. decoder: stride of the finer map that the decoder adds, 0 for none.
     width, wide, filters, dropout: see network.py.
-    backbone_epochs: of its training in `prepare`. epochs: of a trial; those of a final stage are its budget. batch, rate,
-    weight_decay: of all trainings, but the backbone's has half the batch. proxy: cached maps, or end-to-end as in final stages.
+    backbone_epochs: of its training in `prepare`. epochs: of a trial; those of a final stage are its budget.
+    batch, rate, weight_decay: of all trainings, but the backbone's has half the batch.
+    proxy: what trials train on, cached maps, or end-to-end as in final stages.
     flip, scale, rotate, shift: how images and masks are moved end to end, see geometric.py.
     objectives: metric -> max or min, the first is the primary one. latency_repeats: passes of a measurement.
     Raises ValueError (SegmentationError, DataError), one line, for whatever cannot work.
@@ -211,7 +212,8 @@ class SegmentationEnv(SearchEnv):
         """(n, h, w) classes of the images."""
         network = self.trained(job)
         with torch.inference_mode():
-            return network(normalise(split.image, self.data.mean, self.data.std, self.device)).argmax(1).cpu()
+            logits: Tensor = network(normalise(split.image, self.data.mean, self.data.std, self.device))
+        return logits.argmax(1).cpu()
 
     def trained(self, job: Job) -> Segmenter:
         """The network whose weights lie in `job.parent`, in evaluation mode; where there are none, it is trained."""

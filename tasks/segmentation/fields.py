@@ -26,7 +26,8 @@ def field_of(cell: Sequence[Branch], number: int, size: tuple[int, int]) -> Map:
         branch = cell[number - 1]
         here = _behind(branch.op, here)
         number = branch.source
-    return here / here.sum()
+    field: Map = here / here.sum()
+    return field
 
 
 def reach(field: Map) -> tuple[int, int]:

@@ -85,7 +85,8 @@ def _laid(image: NDArray[np.uint8], mask: NDArray[np.int64], colours: NDArray[np
     known = mask != VOID
     over = colours[np.where(known, mask, 0)].astype(float)
     share = np.where(known, np.where(mask == 0, 0.35, 0.6), 0.0)[..., None]
-    return np.rint((1 - share) * image + share * over).astype(np.uint8)
+    laid: NDArray[np.uint8] = np.rint((1 - share) * image + share * over).astype(np.uint8)
+    return laid
 
 
 def _legend(drawing: Drawing, names: Sequence[str], colours: NDArray[np.uint8], y: float) -> float:
