@@ -53,7 +53,7 @@ class Bench:
         if self.file.exists():
             self.rows = [json.loads(line) for line in self.file.read_text().splitlines()]
         self.env: SegmentationEnv = make(ID, epochs=PROXY, **options).unwrapped
-        self.shared = given.work / f"{given.task}-shared"
+        self.shared = given.work / ("nuclei" if given.task == "nuclei" else "scenes")
 
     def prepared(self) -> None:
         if not (self.shared / "maps.safetensors").exists():
