@@ -43,13 +43,15 @@ def cells(rows: Rows, proxy: int, full: int) -> str:
     parts = [f"{len(names)} random cells, {proxy} epochs on cached features, {max(map(len, by.values()))} seeds."]
     between = statistics.stdev(statistics.mean(values) for values in by.values())
     within = (sum(statistics.variance(values) for values in repeated) / len(repeated)) ** 0.5 if repeated else np.nan
+    ordered = sorted(statistics.mean(values) for values in by.values())
     low, high = min(map(statistics.mean, by.values())), max(map(statistics.mean, by.values()))
     lines = [
         "| | validation mIoU, points |",
         "|---|---|",
         f"| lowest and highest cell, mean over seeds | {low:.1f}, {high:.1f} |",
         f"| standard deviation between cells (of means over seeds) | {between:.2f} |",
-        f"| standard deviation between seeds (pooled over cells) | {within:.2f} |",
+        f"| the same without the lowest cell | {statistics.stdev(ordered[1:]):.2f} |",
+        f"| standard deviation between seeds (pooled over {len(repeated)} cells) | {within:.2f} |",
         f"| ratio | {between / within:.1f} |",
     ]
     both = [
@@ -69,8 +71,12 @@ def cells(rows: Rows, proxy: int, full: int) -> str:
         some = [row for row in scored if row["cell"] == name]
         miou = statistics.mean(100 * row["miou"] for row in some)
         table.append(f"| {name} | {miou:.1f} | {some[0]['cell_macs_m']:.2f} |")
-    seconds = statistics.mean(row["seconds"] for row in scored)
-    parts += ["\n".join(lines), "\n".join(table), f"A trial took {seconds:.1f} s of one core."]
+    seconds = statistics.mean(row["seconds"] for row in scored if row["cell"] in by)
+    whole = [row["seconds"] for row in rows if row["kind"] == "full"]
+    took = f"A random cell's trial took {seconds:.1f} s of one core"
+    took += f", trained end to end {statistics.mean(whole):.1f} s ({full} epochs)" if whole else ""
+    took += f"; 100 trials keep two cores that do nothing else busy for {seconds * 50 / 60:.0f} minutes."
+    parts += ["\n".join(lines), "\n".join(table), took]
     return "\n\n".join(parts)
 
 
