@@ -40,6 +40,7 @@ class Source:
 
 DATASETS: Mapping[str, Source] = {
     "digits": Source("1,797 handwritten digits, 1x8x8, 10 classes; nothing to download", "scikit-learn"),
+    "digits-scenes": Source("1,200 scenes of digits at several sizes, 1x64x64, masks of 11 classes", "scikit-learn"),
     "fashion-mnist": Source("70,000 pieces of clothing, 1x28x28, 10 classes; idx.gz files", "dataset-fashion-mnist"),
     "npz:PATH": Source("your arrays {train,val,test}_{image,label|mask}; images (n,h,w,c) uint8", "your file"),
     "package.module:function": Source("your function, called without arguments, returns a Data", "your module"),
@@ -107,7 +108,7 @@ class Data:
 
 
 def load(name: str, *, root: str | Path | None = None, seed: int = 0, val_fraction: float = 0.2) -> Data:
-    """The data set `name`: digits, fashion-mnist, npz:PATH, or a user's package.module:function.
+    """The data set `name`: digits, digits-scenes, fashion-mnist, npz:PATH, or a user's package.module:function.
 
     root: the folder of the files (fashion-mnist), or what PATH is relative to. val_fraction: the share of train that
     becomes the validation part, chosen by seed, class by class; unused where the data set brings one.
@@ -119,6 +120,8 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0, val_fracti
         parts = _npz(Path(root or ".") / Path(name.removeprefix("npz:")).expanduser())
     elif name == "digits":
         parts = _digits()
+    elif name == "digits-scenes":
+        parts = _scenes(seed, val_fraction)
     elif name == "fashion-mnist":
         parts = _fashion_mnist(Path(root or FASHION_MNIST))
     elif ":" in name:
@@ -180,6 +183,15 @@ def _digits() -> dict[str, Split]:
     image = np.rint(pixels * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     train, test = split_off(Split(torch.from_numpy(image), torch.from_numpy(label.astype(np.int64))), 0.25, seed=0)
     return {"train": train, "test": test}
+
+
+def _scenes(seed: int, val_fraction: float) -> dict[str, Split]:
+    """600, 200 and 400 scenes; no digit is in two parts."""
+    from automl_ext.scenes import drawn
+
+    digits = _digits()
+    train, val = split_off(digits["train"], val_fraction, seed)
+    return {"train": drawn(train, 600, 0), "val": drawn(val, 200, 1), "test": drawn(digits["test"], 400, 2)}
 
 
 def _fashion_mnist(folder: Path) -> dict[str, Split]:

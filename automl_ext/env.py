@@ -125,6 +125,13 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
     def illustrate(self, candidate: Candidate, folder: Path) -> None:
         """Write SVG files that show `candidate` into `folder`, for the report."""
 
+    def depict(self, job: Job, folder: Path) -> None:
+        """Write SVG files that show an evaluated candidate into `folder`. `job.parent`: its last trial's folder.
+
+        The default illustrates the candidate; a target writes this, too, where trained networks have something to show.
+        """
+        self.illustrate(job.candidate, folder)
+
     def observe(self, walk: Walk) -> NDArray[np.float32]:
         """Features of an unfinished walk for learning agents, flat, in [0, 1]: what is made, and where the walk is."""
         here = np.array([slot.path == walk.path for slot in self.space.slots], dtype=np.float32)

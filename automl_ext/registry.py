@@ -61,6 +61,11 @@ ENVIRONMENTS: Mapping[str, Entry] = {
         "how many channels each layer of a network keeps",
         "AMC, He et al. 2018, arXiv 1802.03494",
     ),
+    "automl_ext/Segmentation-v0": Entry(
+        "automl_ext.tasks.segmentation.env:SegmentationEnv",
+        "what a dense prediction cell is made of, between a backbone and the classifier of pixels",
+        "DPC, Chen et al. 2018, arXiv 1809.04184",
+    ),
     "automl_ext/WeightPruning-v0": Entry(
         "automl_ext.tasks.pruning.weight_env:WeightPruningEnv",
         "which share of its weights each layer of a network keeps",
@@ -73,6 +78,11 @@ SEARCHERS: Mapping[str, Entry] = {
         "automl_ext.baselines.grid:Grid", "every candidate once, numbers on a grid", finite=True, several=True
     ),
     "local": Entry("automl_ext.baselines.local:Local", "first improvement among single changes, restart when stuck"),
+    "perturbed": Entry(
+        "automl_ext.baselines.perturbed:Perturbed",
+        "half at random, half one of the best changed a little",
+        "DPC, Chen et al. 2018, arXiv 1809.04184",
+    ),
     "optuna": Entry(
         "automl_ext.baselines.optuna:Optuna",
         "Optuna's samplers (tpe, gp, cmaes, nsga2, nsga3, random); needs automl-ext[optuna]",

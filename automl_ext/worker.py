@@ -202,7 +202,7 @@ def _serve(env: SearchEnv, call: str, jobs: Sequence[Job], folder: Path) -> Outc
     calls: dict[str, Callable[[], None]] = {
         "prepare": lambda: env.prepare(folder),
         "export": lambda: env.export(jobs[0], folder),
-        "illustrate": lambda: env.illustrate(jobs[0].candidate, folder),
+        "illustrate": lambda: env.depict(jobs[0], folder),
     }
     place = Place(None, log=folder / "log.txt")
     outcome = _attempt(place, lambda: calls[call]() or {})

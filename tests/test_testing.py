@@ -580,8 +580,13 @@ def test_what_is_no_target_is_told():
 SMALL = {
     "automl_ext/Augmentation-v0": {"images": 60, "val_images": 60, "width": 0.25, "epochs": 1},
     "automl_ext/Pruning-v0": {"epochs": 2, "calibration_images": 60},
+    "automl_ext/Segmentation-v0": {
+        "images": 16, "val_images": 8, "width": 0.25, "wide": 16, "filters": 8, "epochs": 1, "backbone_epochs": 1,
+        "output_stride": 8, "class_weights": "none", "latency_repeats": 2,
+        "objectives": {"miou": "max", "macs_m": "min", "latency_ms": "min"},
+    },
     "automl_ext/WeightPruning-v0": {"epochs": 1, "calibration_images": 60, "reward_images": 100},
-}
+}  # fmt: skip
 NEED_FILES = {"automl_ext/Architecture-v0"}  # checked in tests/tasks, where there is a table
 
 

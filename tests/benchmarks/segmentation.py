@@ -1,0 +1,200 @@
+"""Dense prediction cells: whether cells can be told apart, whether a search finds better ones, what a trial costs.
+
+    python tests/benchmarks/segmentation.py cells  --rows cells.jsonl  [--cells 20] [--seeds 3] [--full 20]
+    python tests/benchmarks/segmentation.py search --rows search.jsonl [--seeds 3] [--trials 100] [--workers 2]
+    python tests/benchmarks/segmentation.py cost   --rows cost.jsonl
+    python tests/benchmarks/segmentation.py nuclei --rows nuclei.jsonl --data FOLDER
+        [--write tasks/segmentation/README.md]
+
+cells: random cells by the proxy (cached features, a short while) under several seeds, and trained end to end: the
+    spread between cells beside that between seeds, and the rank correlation of the two trainings (validation).
+search: evolution with the paper's edits at half of ASPP's multiply-accumulates, beside random search with as many
+    trials and the references, all trained end to end; chosen on validation images, test images are read once.
+cost: seconds of processor time of a cached and an end-to-end trial of one length; dilated depthwise convolutions.
+nuclei: pooled IoU of nuclei beside Otsu's threshold on the same images.
+
+Rows are JSON lines: what stands there is kept, what is missing is added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import segmentation_tables as tables
+import torch
+from automl_ext.tasks.segmentation.env import SegmentationEnv
+from automl_ext.tasks.segmentation.scores import confusion, scores
+from pruning_table import write
+
+from automl_ext import Run, make, search
+from automl_ext.env import Job, never_stop
+from automl_ext.memory import keep_memory
+from automl_ext.searcher import stream
+from automl_ext.worker import one_thread
+
+ID = "automl_ext/Segmentation-v0"
+PROXY, FULL = 6, 8
+"""Epochs of a trial on cached features, and end to end."""
+Row = dict[str, Any]
+
+
+class Bench:
+    """The rows that are there, and an environment prepared once."""
+
+    def __init__(self, given: argparse.Namespace, **options: Any) -> None:
+        self.file: Path = given.rows
+        self.rows: list[Row] = []
+        if self.file.exists():
+            self.rows = [json.loads(line) for line in self.file.read_text().splitlines()]
+        self.env: SegmentationEnv = make(ID, epochs=PROXY, **options).unwrapped
+        self.shared = given.work / ("nuclei" if given.task == "nuclei" else "scenes")
+
+    def prepared(self) -> None:
+        if not (self.shared / "maps.safetensors").exists():
+            self.shared.mkdir(parents=True, exist_ok=True)
+            self.env.prepare(self.shared)
+
+    def has(self, **key: Any) -> bool:
+        return any(all(row.get(name) == value for name, value in key.items()) for row in self.rows)
+
+    def add(self, **row: Any) -> None:
+        self.rows.append(row)
+        with self.file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+    def trial(self, candidate: Any, seed: int, stage: str, epochs: int, folder: str | None = None) -> Row:
+        """One evaluation, timed: seconds are of processor time."""
+        job = Job(0, candidate, epochs, seed, stage, folder, shared=str(self.shared))
+        begin = time.process_time()
+        metrics = self.env.evaluate(job, never_stop)
+        return {**metrics, "seconds": time.process_time() - begin}
+
+
+def cells(given: argparse.Namespace) -> str:
+    bench = Bench(given)
+    bench.prepared()
+    named = {f"cell {place}": bench.env.space.sample(stream(0, "cells", place)) for place in range(given.cells)}
+    named |= {name: dict(candidate) for name, candidate in bench.env.references.items()}
+    for seed in range(given.seeds):
+        for name, candidate in named.items():
+            if not bench.has(kind="proxy", cell=name, seed=seed):
+                bench.add(kind="proxy", cell=name, seed=seed, **bench.trial(candidate, seed, "search", PROXY))
+    for name in [f"cell {place}" for place in range(given.full)]:
+        if not bench.has(kind="full", cell=name, seed=0):
+            bench.add(kind="full", cell=name, seed=0, **bench.trial(named[name], 0, "final-1", FULL))
+    return tables.cells(bench.rows, PROXY, FULL)
+
+
+def searched(given: argparse.Namespace) -> str:
+    bench = Bench(given)
+    half = tables.half_of_aspp(bench.env)
+    for seed in range(given.seeds):
+        if bench.has(seed=seed):
+            continue
+        begin = time.perf_counter()
+        run = Run.create(
+            name="segmentation", seed=seed, trials=given.trials, seeds="common", baselines=["random"], out=given.work,
+            env={"id": ID, "epochs": PROXY, "seed": seed, "objectives": {"miou": "max", "cell_macs_m": "min"}},
+            limits={"cell_macs_m": half}, searcher={"name": "regularized-evolution", "population": 25, "sample": 8},
+            final=[{"top": 5, "budget": FULL}, {"top": 1, "budget": 2 * FULL}],
+            executor={"name": "process", "workers": given.workers},
+        )  # fmt: skip
+        search(run)
+        best = str(run.best().note["name"])
+        for trial in [trial for trial in run.trials("test") if trial.metrics]:
+            if trial.note["role"] == "searched" and trial.note["name"] != best:
+                continue
+            found = {"searched": "searched", "baseline": "random search"}
+            who = found.get(str(trial.note["role"]), str(trial.note["name"]))
+            size = run.journal.get(trial.parent).metrics["cell_macs_m"]
+            bench.add(seed=seed, head=who, cell_macs_m=size, seconds=time.perf_counter() - begin, **trial.metrics)
+        run.close()
+    return tables.searched(bench.rows, given.trials)
+
+
+def cost(given: argparse.Namespace) -> str:
+    bench = Bench(given)
+    bench.prepared()
+    for name in ("aspp", "dpc"):
+        for kind, stage in (("cached", "search"), ("end to end", "final-1")):
+            if not bench.has(kind=kind, head=name):
+                bench.add(kind=kind, head=name, **bench.trial(dict(bench.env.references[name]), 0, stage, 2))
+    for row in tables.depthwise_seconds():
+        if not bench.has(kind="depthwise", channels=row["channels"], rate=row["rate"]):
+            bench.add(kind="depthwise", **row)
+    return tables.cost(bench.rows)
+
+
+def nuclei(given: argparse.Namespace) -> str:
+    options = {
+        "dataset": f"npz:{(given.data / 'nuclei-128.npz').resolve()}", "output_stride": 8, "decoder": 2, "width": 0.5,
+        "wide": 96, "flip": True, "names": ["background", "nucleus"], "class_weights": "none", "backbone_epochs": 8,
+    }  # fmt: skip
+    bench = Bench(given, **options)
+    if not bench.has(head="Otsu"):
+        bench.add(head="Otsu", seed=0, nucleus_iou=otsu(bench.env))
+    bench.prepared()
+    for seed in range(given.seeds):
+        for name in ("plain", "aspp", "dpc"):
+            if not bench.has(head=name, seed=seed):
+                with tempfile.TemporaryDirectory() as folder:
+                    candidate = dict(bench.env.references[name])
+                    bench.trial(candidate, seed, "final-1", FULL, folder)
+                    job = Job(0, candidate, FULL, seed, "test", folder, folder, str(bench.shared))
+                    bench.env.test(job, never_stop)
+                    classes = json.loads((Path(folder) / "test.json").read_text())
+                bench.add(head=name, seed=seed, nucleus_iou=classes["nucleus"]["iou"])
+    return tables.nuclei(bench.rows)
+
+
+def otsu(env: SegmentationEnv) -> float:
+    """Pooled IoU on the test images of Otsu's threshold of grey, the smaller of the two parts taken for nuclei."""
+    import cv2
+
+    test, table = env.data.test, torch.zeros((2, 2), dtype=torch.int64)
+    for image, mask in zip(test.image.permute(0, 2, 3, 1).numpy(), test.label, strict=True):
+        grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+        _, above = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+        said = torch.from_numpy(above.astype(np.int64))
+        table += confusion(said if said.float().mean() <= 0.5 else 1 - said, mask, 2)
+    return float(scores(table).iou[1])
+
+
+TASKS = {"cells": cells, "search": searched, "cost": cost, "nuclei": nuclei}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=list(TASKS))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "bench-segmentation")
+    parser.add_argument("--cells", type=int, default=20)
+    parser.add_argument("--full", type=int, default=20, help="of the cells, how many are trained end to end")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--write", type=Path, help="the Markdown file that gets the table")
+    parser.add_argument("--table", action="store_true", help="measure nothing: the table of the rows that are there")
+    given = parser.parse_args()
+    one_thread()
+    keep_memory()
+    if given.table:
+        rows = [json.loads(line) for line in given.rows.read_text().splitlines()]
+        text = tables.of(given.task, rows, PROXY, FULL, given.trials)
+    else:
+        text = TASKS[given.task](given)
+    print(text)
+    if given.write:
+        write(text, given.write, (f"<!-- {given.task}: begin -->", f"<!-- {given.task}: end -->"))
+
+
+if __name__ == "__main__":
+    main()

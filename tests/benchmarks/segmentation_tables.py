@@ -1,0 +1,172 @@
+"""The rows of segmentation.py as Markdown."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from automl_ext.tasks.segmentation.depthwise import depthwise
+from automl_ext.tasks.segmentation.env import SegmentationEnv
+from automl_ext.tasks.segmentation.network import fresh
+from automl_ext.tasks.segmentation.objectives import costs
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+from torch.nn import functional
+
+Rows = Sequence[dict[str, Any]]
+
+
+def of(task: str, rows: Rows, proxy: int, full: int, trials: int) -> str:
+    """The table of one task."""
+    made = {
+        "cells": lambda: cells(rows, proxy, full), "search": lambda: searched(rows, trials),
+        "cost": lambda: cost(rows), "nuclei": lambda: nuclei(rows),
+    }  # fmt: skip
+    return made[task]()
+
+
+def half_of_aspp(env: SegmentationEnv) -> float:
+    """Half of the millions of multiply-accumulates of separable ASPP."""
+    return costs(fresh(env.cell(env.references["aspp"]), env.shape, 0).eval(), env.shape)["cell_macs_m"] / 2
+
+
+def cells(rows: Rows, proxy: int, full: int) -> str:
+    """Spreads and rank correlation, then the references by the proxy."""
+    scored = [row for row in rows if row["kind"] == "proxy"]
+    names = [name for name in dict.fromkeys(row["cell"] for row in scored) if name.startswith("cell")]
+    by = {name: [100 * row["miou"] for row in scored if row["cell"] == name] for name in names}
+    repeated = [values for values in by.values() if len(values) > 1]
+    parts = [f"{len(names)} random cells, {proxy} epochs on cached features, {max(map(len, by.values()))} seeds."]
+    between = statistics.stdev(statistics.mean(values) for values in by.values())
+    within = (sum(statistics.variance(values) for values in repeated) / len(repeated)) ** 0.5 if repeated else np.nan
+    ordered = sorted(statistics.mean(values) for values in by.values())
+    low, high = min(map(statistics.mean, by.values())), max(map(statistics.mean, by.values()))
+    lines = [
+        "| | validation mIoU, points |",
+        "|---|---|",
+        f"| lowest and highest cell, mean over seeds | {low:.1f}, {high:.1f} |",
+        f"| standard deviation between cells (of means over seeds) | {between:.2f} |",
+        f"| the same without the lowest cell | {statistics.stdev(ordered[1:]):.2f} |",
+        f"| standard deviation between seeds (pooled over {len(repeated)} cells) | {within:.2f} |",
+        f"| ratio | {between / within:.1f} |",
+    ]
+    both = [
+        (statistics.mean(by[row["cell"]]), by[row["cell"]][0], 100 * row["miou"])
+        for row in rows if row["kind"] == "full" and row["cell"] in by
+    ]  # fmt: skip
+    if len(both) > 2:
+        mean, first, whole = zip(*both, strict=True)
+        lines.append(
+            f"| Spearman, proxy (mean over seeds) against {full} epochs end to end, {len(both)} cells | "
+            f"{spearmanr(mean, whole).statistic:.2f} |"
+        )
+        lines.append(f"| the same, proxy of one seed | {spearmanr(first, whole).statistic:.2f} |")
+    beside = [name for name in dict.fromkeys(row["cell"] for row in scored) if not name.startswith("cell")]
+    table = ["| head by the proxy | mIoU | MACs of the cell, millions |", "|---|---|---|"]
+    for name in beside:
+        some = [row for row in scored if row["cell"] == name]
+        miou = statistics.mean(100 * row["miou"] for row in some)
+        table.append(f"| {name} | {miou:.1f} | {some[0]['cell_macs_m']:.2f} |")
+    seconds = statistics.mean(row["seconds"] for row in scored if row["cell"] in by)
+    whole = [row["seconds"] for row in rows if row["kind"] == "full"]
+    took = f"A random cell's trial took {seconds:.1f} s of one core"
+    took += f", trained end to end {statistics.mean(whole):.1f} s ({full} epochs)" if whole else ""
+    took += f"; 100 trials keep two cores that do nothing else busy for {seconds * 50 / 60:.0f} minutes."
+    parts += ["\n".join(lines), "\n".join(table), took]
+    return "\n\n".join(parts)
+
+
+def searched(rows: Rows, trials: int) -> str:
+    """Test mIoU a head, and differences that are paired by seed."""
+    heads = list(dict.fromkeys(row["head"] for row in rows))
+    by = {head: {row["seed"]: row for row in rows if row["head"] == head} for head in heads}
+    seeds = len({row["seed"] for row in rows})
+    lines = [
+        f"{trials} trials, {seeds} seeds, cells at most at half of separable ASPP's MACs in the search; all heads"
+        " trained end to end alike. Test mIoU in points, mean (from to); searched minus it, mean (from to).\n",
+        "| head | test mIoU | MACs of the cell, millions | searched minus it |",
+        "|---|---|---|---|",
+    ]
+    for head in sorted(heads, key=lambda head: -statistics.mean(row["test_miou"] for row in by[head].values())):
+        values = [100 * row["test_miou"] for row in by[head].values()]
+        size = statistics.mean(row["cell_macs_m"] for row in by[head].values())
+        own = by.get("searched", {})
+        pairs = [100 * (own[seed]["test_miou"] - by[head][seed]["test_miou"]) for seed in by[head] if seed in own]
+        apart = _span(pairs, "+") if pairs and head != "searched" else ""
+        lines.append(f"| {head} | {_span(values)} | {size:.2f} | {apart} |")
+    return "\n".join(lines)
+
+
+def cost(rows: Rows) -> str:
+    """Seconds of trials, and milliseconds of depthwise convolutions."""
+    lines = ["| 2 epochs, s of one core | cached | end to end | share |", "|---|---|---|---|"]
+    for head in dict.fromkeys(row["head"] for row in rows if row["kind"] == "cached"):
+        times = {row["kind"]: row["seconds"] for row in rows if row.get("head") == head}
+        if len(times) == 2:
+            cached, whole = times["cached"], times["end to end"]
+            lines.append(f"| {head} | {cached:.2f} | {whole:.2f} | {cached / whole:.2f} |")
+    lines += [
+        "", "| depthwise 3x3, 16 maps of 16x16, training, ms | torch, rate 1 | torch | space-to-batch | here |",
+        "|---|---|---|---|---|",
+    ]  # fmt: skip
+    for row in rows:
+        if row["kind"] == "depthwise":
+            cells_ = [f"{row[name]:.2f}" for name in ("undilated", "torch", "batches", "here")]
+            lines.append(f"| {row['channels']} channels, rate {row['rate']} | {' | '.join(cells_)} |")
+    return "\n".join(lines)
+
+
+def nuclei(rows: Rows) -> str:
+    lines = ["| head | pooled IoU of nuclei, % |", "|---|---|"]
+    for head in dict.fromkeys(row["head"] for row in rows):
+        lines.append(f"| {head} | {_span([100 * row['nucleus_iou'] for row in rows if row['head'] == head])} |")
+    return "\n".join(lines)
+
+
+def depthwise_seconds() -> list[dict[str, Any]]:
+    """Milliseconds of one training step through a depthwise convolution: torch's, by space-to-batch, and ours."""
+    found = []
+    for channels in (32, 192):
+        for rate in ((1, 3), (3, 3), (5, 7), (8, 8)):
+            x = torch.randn((16, channels, 16, 16), generator=torch.Generator().manual_seed(0)).requires_grad_()
+            layer = nn.Conv2d(channels, channels, 3, 1, rate, rate, channels, bias=False)
+            plain = nn.Conv2d(channels, channels, 3, 1, 1, 1, channels, bias=False)
+            ways = {
+                "undilated": lambda y, plain=plain: plain(y), "torch": lambda y, layer=layer: layer(y),
+                "batches": lambda y, layer=layer, rate=rate: space_to_batch(layer.weight, rate, y),
+                "here": lambda y, layer=layer: depthwise(layer.train(), y),
+            }  # fmt: skip
+            if not torch.allclose(ways["batches"](x), layer(x), atol=1e-5):
+                raise AssertionError("space-to-batch is not exact")
+            times = {name: 1000 * _least(way, x) for name, way in ways.items()}
+            found.append({"channels": channels, "rate": f"{rate[0]}x{rate[1]}", **times})
+    return found
+
+
+def space_to_batch(weight: Tensor, rate: tuple[int, int], x: Tensor) -> Tensor:
+    """A dilated depthwise convolution as an undilated one of interleaved parts of the map."""
+    count, channels, height, width = x.shape
+    rows, columns = (-(-side // step) for side, step in zip((height, width), rate, strict=True))
+    x = functional.pad(x, (0, columns * rate[1] - width, 0, rows * rate[0] - height))
+    x = x.reshape(count, channels, rows, rate[0], columns, rate[1]).permute(0, 3, 5, 1, 2, 4)
+    x = functional.conv2d(x.reshape(-1, channels, rows, columns), weight, None, 1, 1, 1, channels)
+    x = x.reshape(count, *rate, channels, rows, columns).permute(0, 3, 4, 1, 5, 2)
+    return x.reshape(count, channels, rows * rate[0], columns * rate[1])[:, :, :height, :width]
+
+
+def _least(way: Any, x: Tensor, repeats: int = 15) -> float:
+    towards, times = torch.ones_like(x), []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        way(x).backward(towards)
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def _span(values: Sequence[float], sign: str = "") -> str:
+    mean, low, high = statistics.mean(values), min(values), max(values)
+    return f"{mean:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"

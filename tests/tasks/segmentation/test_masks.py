@@ -1,0 +1,158 @@
+"""Data sets of masks: npz, folders, void; what is wrong with them is said in one line that names the place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from automl_ext.tasks.segmentation.geometric import Moves
+from automl_ext.tasks.segmentation.masks import loaded, weights_of
+from automl_ext.tasks.segmentation.scores import VOID
+from PIL import Image
+
+SIZE = (20, 24)
+
+
+def load(name, **options):
+    given = {"root": None, "seed": 0, "void": None, "classes": None, "names": None, "images": None, "val_images": None}
+    return loaded(str(name), **{**given, "stride": 4, **options})
+
+
+def arrays(top=3, count=6, size=SIZE):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (count, *size, 3), np.uint8), rng.integers(0, top, (count, *size), np.uint8)
+
+
+def npz(folder, top=3, **options):
+    image, mask = arrays(top, **options)
+    file = folder / "masks.npz"
+    np.savez(file, **{f"{part}_{what}": value for part in ("train", "val", "test")
+                      for what, value in (("image", image), ("mask", mask))})  # fmt: skip
+    return f"npz:{file}"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    image, mask = arrays()
+    for part in ("train", "test"):
+        for kind in ("images", "masks"):
+            (tmp_path / part / kind).mkdir(parents=True)
+        for place in range(6):
+            Image.fromarray(image[place]).save(tmp_path / part / "images" / f"{place}.png")
+            Image.fromarray(mask[place]).save(tmp_path / part / "masks" / f"{place}.png")
+    return tmp_path
+
+
+def test_void_counts_nowhere_and_labels_above_it_move_down(tmp_path):
+    found = load(npz(tmp_path, 4), void=1)
+    _, mask = arrays(4)
+    wanted = np.where(mask == 1, VOID, np.where(mask > 1, mask - 1, mask))
+    assert found.classes == 3 and (found.data.test.label.numpy() == wanted).all()
+
+
+def test_a_folder_is_read_as_its_arrays_are(folder):
+    found = load(f"folder:{folder}")
+    image, mask = arrays()
+    assert (found.data.test.image.permute(0, 2, 3, 1).numpy() == image).all()
+    assert (found.data.test.label.numpy() == mask).all()
+    assert len(found.data.train) == 5 and len(found.data.val) == 1 and found.shape == (3, *SIZE)
+
+
+def test_fewer_images_are_drawn_by_the_seed(tmp_path):
+    name = npz(tmp_path)
+    one, same, other = (load(name, images=3, val_images=2, seed=seed).data.train.image for seed in (0, 0, 1))
+    assert len(one) == 3 and torch.equal(one, same) and not torch.equal(one, other)
+
+
+def _broken_png(folder):
+    (folder / "train" / "images" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+
+
+def _no_mask(folder):
+    (folder / "train" / "masks" / "1.png").unlink()
+
+
+def _small_mask(folder):
+    Image.fromarray(np.zeros((5, 4), np.uint8)).save(folder / "test" / "masks" / "3.png")
+
+
+def _small_image(folder):
+    Image.fromarray(np.zeros((5, 4, 3), np.uint8)).save(folder / "train" / "images" / "4.png")
+
+
+def _coloured(folder):
+    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(folder / "train" / "masks" / "0.png")
+
+
+def _no_part(folder):
+    (folder / "test").rename(folder / "tests")
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        (_broken_png, r"images/2\.png cannot be read as PNG"),
+        (_no_mask, r"masks/1\.png is missing"),
+        (_small_mask, r"test/masks/3\.png is 5 x 4, its image 20 x 24"),
+        (_small_image, r"images/4\.png is 5 x 4 x 3, the first image 20 x 24 x 3"),
+        (_coloured, r"masks/0\.png is no mask: it has colours"),
+        (_no_part, "needs the folders train, and val or test"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_said(folder, breaks, said):
+    breaks(folder)
+    with pytest.raises(ValueError, match=said) as caught:
+        load(f"folder:{folder}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"classes": 2}, r"train mask 0: label 2 is not in 0 to 1"),
+        ({"classes": 5}, "no train pixel of class 3, 4"),
+        ({"names": ["a", "b"]}, "label 2 is not in 0 to 1"),
+        ({"names": ["a", "b", "c"], "classes": 2}, "3 of them for 2 classes"),
+        ({"stride": 16}, "needs at least 32 x 32"),
+        ({"images": 7}, "images: train has 6, not 7"),
+        ({"val_images": 99}, "val_images: val has 6"),
+    ],
+)
+def test_what_is_wrong_with_arrays_is_said(tmp_path, options, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        load(npz(tmp_path), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_without_masks_and_masks_of_another_size_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="has labels, no masks"):
+        load("digits")
+    image, mask = arrays()
+    np.savez(tmp_path / "a.npz", train_image=image, train_mask=mask[:, 1:], val_image=image, val_mask=mask)
+    with pytest.raises(ValueError, match=r"a\.npz.*\(6, 3, 20, 24\).*\(6, 19, 24\)"):
+        load(f"npz:{tmp_path / 'a.npz'}")
+
+
+def test_class_weights():
+    masks = torch.tensor([0, 0, 0, 0, 1, 1, 2, VOID])
+    assert weights_of(masks, 3, "none") is None
+    assert weights_of(masks, 3, "balanced").tolist() == pytest.approx([0.5**0.5, 1, 2**0.5])
+    assert weights_of(masks, 3, [1, 0, 2]).tolist() == [1, 0, 2]
+    with pytest.raises(ValueError, match="class_weights: 3 numbers"):
+        weights_of(masks, 3, [1, 2])
+
+
+def test_masks_move_with_their_images():
+    image = torch.randint(1, 255, (20, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mask = image[:, 0].long() % 3
+    flipped, its = Moves(flip=True)(image, mask, np.random.default_rng(0))
+    assert (flipped[:, 0].long() % 3 == its).all()
+    turned = [torch.equal(one, two) for one, two in zip(flipped, image, strict=True)]
+    assert 0 < sum(turned) < 20
+    squares = torch.zeros(8, 1, 32, 32, dtype=torch.uint8)
+    squares[:, :, 8:20, 10:22] = 255
+    moved, its = Moves(scale=0.3, rotate=30, shift=0.2)(squares, squares[:, 0].long() // 255, np.random.default_rng(1))
+    same = (moved[:, 0] > 127) == (its == 1)
+    assert same.float().mean() > 0.97 and (its == VOID).any() and not torch.equal(moved, squares)
+    again = Moves(scale=0.3, rotate=30, shift=0.2)(squares, squares[:, 0].long() // 255, np.random.default_rng(1))
+    assert torch.equal(again[0], moved) and torch.equal(again[1], its)
