@@ -1,0 +1,30 @@
+"""The spaces of architectures by name. Nothing is imported before a space is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Literal
+
+from automl_ext.tasks.architecture.family import Family
+
+from automl_ext.options import check_options
+
+SpaceName = Literal[
+    "cell",
+    "nasbench201",
+]
+FAMILIES: Mapping[str, str] = {
+    "cell": "automl_ext.tasks.architecture.cell",
+}
+"""Name -> module with a function `family(shape, classes, **options)`."""
+
+
+def family_of(name: str, shape: tuple[int, int, int], classes: int, options: Mapping[str, Any]) -> Family:
+    """The family `name` for images of `shape` (c, h, w). Raises ConfigError for options that it does not take."""
+    if name not in FAMILIES:
+        raise ValueError(f"space: {name} cannot be trained; legal: {', '.join(FAMILIES)}")
+    make = import_module(FAMILIES[name]).family
+    taken = check_options(make, options, "env.space_options", given=("shape", "classes"))
+    found: Family = make(shape, classes, **taken)
+    return found
