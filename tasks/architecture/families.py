@@ -12,10 +12,17 @@ from automl_ext.options import check_options
 
 SpaceName = Literal[
     "cell",
+    "modular",
     "nasbench201",
+    "phases",
+    "training",
 ]
 FAMILIES: Mapping[str, str] = {
     "cell": "automl_ext.tasks.architecture.cell",
+    "modular": "automl_ext.tasks.architecture.modular",
+    "nasbench201": "automl_ext.tasks.architecture.nasbench201_network",
+    "phases": "automl_ext.tasks.architecture.phases",
+    "training": "automl_ext.tasks.architecture.training_recipe",
 }
 """Name -> module with a function `family(shape, classes, **options)`."""
 
