@@ -11,11 +11,19 @@ from automl_ext.tasks.architecture.family import Family
 from automl_ext.options import check_options
 
 SpaceName = Literal[
+    "branch",
     "cell",
+    "chain",
+    "hierarchical",
+    "mobile",
     "nasbench201",
 ]
 FAMILIES: Mapping[str, str] = {
+    "branch": "automl_ext.tasks.architecture.branch",
     "cell": "automl_ext.tasks.architecture.cell",
+    "chain": "automl_ext.tasks.architecture.chain",
+    "hierarchical": "automl_ext.tasks.architecture.hierarchical",
+    "mobile": "automl_ext.tasks.architecture.mobile",
 }
 """Name -> module with a function `family(shape, classes, **options)`."""
 
