@@ -75,7 +75,7 @@ class ChainNetwork(nn.Module):
                 body.append(_conv(channels, layer, norm))
                 channels = layer.size
             elif layer.kind == "pool":
-                body.append(nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=False))
+                body.append(nn.MaxPool2d((min(layer.kernel, height), min(layer.kernel, width)), layer.stride))
                 height, width = (_pooled(side, layer) for side in (height, width))
             else:
                 dense += [nn.Linear(channels * height * width, layer.size), nn.ReLU()]
@@ -172,7 +172,7 @@ def size_after(layers: Sequence[Layer], side: int) -> int:
 
 
 def _pooled(side: int, layer: Layer) -> int:
-    return max(1, (side - layer.kernel) // layer.stride + 1)
+    return (side - min(layer.kernel, side)) // layer.stride + 1
 
 
 def _conv(inputs: int, layer: Layer, norm: bool) -> nn.Sequential:

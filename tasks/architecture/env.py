@@ -58,7 +58,8 @@ class ArchitectureEnv(SearchEnv):
     default accuracy alone.
 
     train. dataset, root: as automl_ext.data takes them. images, val_images: how many are trained on (all by default),
-    and judge. epochs, batch, rate, schedule, weight_decay, momentum, smoothing: of a training without a budget.
+    and judge. epochs, batch, rate, schedule, weight_decay, momentum, smoothing: of a training without a budget;
+    a constant rate suits trainings that are promoted or stopped by their curves.
     flip, shift: mirror half of the images, move by up to so many pixels. cutout: a square of that share of the side.
     drop_path: the share of dropped paths at the end. auxiliary: a second classifier learns along.
     latency: of the whole network, or the sum over its parts, which are measured once at the start (space mobile).
@@ -122,7 +123,7 @@ class ArchitectureEnv(SearchEnv):
             goals = _goals(objectives)
             recipe = Recipe(
                 epochs=epochs, batch=batch, rate=rate, schedule=schedule, weight_decay=weight_decay, momentum=momentum,
-                smoothing=smoothing, flip=flip, shift=shift,
+                smoothing=smoothing, flip=flip, shift=shift, decay=0.0,
             )  # fmt: skip
             data = reduced(dataset, root, seed, images, val_images)
             shape = (data.train.image.shape[1], data.train.image.shape[2], data.train.image.shape[3])
