@@ -81,10 +81,8 @@ class BlockModule(nn.Module):
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         x, y = self.left_drop(self.left(left)), self.right_drop(self.right(right))
         if self.join is None:
-            total: Tensor = x + y
-            return total
-        total = self.join(torch.cat([x, y], 1))
-        return total
+            return x + y  # type: ignore[no-any-return]
+        return self.join(torch.cat([x, y], 1))  # type: ignore[no-any-return]
 
 
 @final

@@ -20,11 +20,12 @@ import torch
 from automl_ext.tasks.architecture import nasbench201
 from automl_ext.tasks.architecture.families import SpaceName, family_of
 from automl_ext.tasks.architecture.images import reduced
+from automl_ext.tasks.architecture.latency_table import measure_pieces
 from automl_ext.tasks.architecture.looked_up import Goal, Table
 from automl_ext.tasks.architecture.paths import live_paths
 from automl_ext.tasks.architecture.reference import handmade, is_handmade, params_of
 from automl_ext.tasks.architecture.table import TableError
-from automl_ext.tasks.architecture.trained import Training, direct
+from automl_ext.tasks.architecture.trained import Training, direct, summed
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -57,9 +58,11 @@ class ArchitectureEnv(SearchEnv):
     default accuracy alone.
 
     train. dataset, root: as automl_ext.data takes them. images, val_images: how many are trained on (all by default),
-    and judge. epochs, batch, rate, schedule, weight_decay, momentum, smoothing: of a training without a budget.
+    and judge. epochs, batch, rate, schedule, weight_decay, momentum, smoothing: of a training without a budget;
+    a constant rate suits trainings that are promoted or stopped by their curves.
     flip, shift: mirror half of the images, move by up to so many pixels. cutout: a square of that share of the side.
     drop_path: the share of dropped paths at the end. auxiliary: a second classifier learns along.
+    latency: of the whole network, or the sum over its parts, which are measured once at the start (space mobile).
 
     table. table: CSV (or .csv.gz) with a column `code`. metric: the column to search on, `goal` its direction, or
     several as `objectives`. test: the column that finalists and references are measured on. cost: the column with the
@@ -93,6 +96,7 @@ class ArchitectureEnv(SearchEnv):
         cutout: Annotated[float, Field(ge=0, le=1)] = 0.0,
         drop_path: Share = 0.0,
         auxiliary: bool = False,
+        latency: Literal["measured", "table"] = "measured",
         table: str | None = None,
         metric: str | None = None,
         goal: Goal = "max",
@@ -106,6 +110,7 @@ class ArchitectureEnv(SearchEnv):
         _refuse_foreign(estimator, locals())
         self.paths = space == "nasbench201" and features == "paths"
         self.training: Training | None = None
+        self.latencies = False
         if estimator == "table":
             if space != "nasbench201" or table is None:
                 raise TableError("estimator: a table needs space: nasbench201 and the path of a CSV as `table`")
@@ -118,15 +123,20 @@ class ArchitectureEnv(SearchEnv):
             goals = _goals(objectives)
             recipe = Recipe(
                 epochs=epochs, batch=batch, rate=rate, schedule=schedule, weight_decay=weight_decay, momentum=momentum,
-                smoothing=smoothing, flip=flip, shift=shift,
+                smoothing=smoothing, flip=flip, shift=shift, decay=0.0,
             )  # fmt: skip
             data = reduced(dataset, root, seed, images, val_images)
             shape = (data.train.image.shape[1], data.train.image.shape[2], data.train.image.shape[3])
             family = family_of(space, shape, data.classes, space_options or {})
-            latency = partial(direct, shape=shape) if "latency_ms" in goals else None
+            self.latencies = latency == "table"
+            if self.latencies and (family.pieces is None or "latency_ms" not in goals):
+                raise ArchitectureError("latency: a table needs the space mobile and latency_ms among the objectives")
+            by_table = partial(summed, family=family, shape=shape)
+            timed = by_table if self.latencies else partial(direct, shape=shape)
             self.training = self.evaluator = Training(
-                family, data, shape, recipe, resolve_device(device), cutout, drop_path, auxiliary, latency
-            )
+                family, data, shape, recipe, resolve_device(device), cutout, drop_path, auxiliary,
+                timed if "latency_ms" in goals else None,
+            )  # fmt: skip
             self.space = family.space
             self.references = _references(self.training)
             self.training.check(self.references)
@@ -156,6 +166,11 @@ class ArchitectureEnv(SearchEnv):
 
     # ---------------------------------------------------------------- evaluation
 
+    def prepare(self, folder: Path) -> None:
+        """The table of latencies, where one is asked for."""
+        if self.latencies and self.training is not None and self.training.family.pieces is not None:
+            measure_pieces(self.training.family.pieces(None), folder)
+
     def evaluate(self, job: Job, report: Report) -> Metrics:
         """The objectives and what else the estimator knows. budget: epochs."""
         return self.evaluator.evaluate(job, report)
@@ -166,13 +181,12 @@ class ArchitectureEnv(SearchEnv):
 
     def export(self, job: Job, folder: Path) -> None:
         """The trained network as files that load without this package, or the row of the table."""
-        if self.training is None:
-            assert isinstance(self.evaluator, Table)
+        if isinstance(self.evaluator, Table):
             self.evaluator.export(job, folder)
-            return
-        from automl_ext.tasks.architecture.export import write
+        elif self.training is not None:
+            from automl_ext.tasks.architecture.export import write
 
-        write(self.training, job, folder)
+            write(self.training, job, folder)
 
     def illustrate(self, candidate: Candidate, folder: Path) -> None:
         """`architecture.svg`: the found cells or layers; `cell.svg` of a table's cell."""

@@ -11,14 +11,22 @@ from automl_ext.tasks.architecture.family import Family
 from automl_ext.options import check_options
 
 SpaceName = Literal[
+    "branch",
     "cell",
+    "chain",
+    "hierarchical",
+    "mobile",
     "modular",
     "nasbench201",
     "phases",
     "training",
 ]
 FAMILIES: Mapping[str, str] = {
+    "branch": "automl_ext.tasks.architecture.branch",
     "cell": "automl_ext.tasks.architecture.cell",
+    "chain": "automl_ext.tasks.architecture.chain",
+    "hierarchical": "automl_ext.tasks.architecture.hierarchical",
+    "mobile": "automl_ext.tasks.architecture.mobile",
     "modular": "automl_ext.tasks.architecture.modular",
     "nasbench201": "automl_ext.tasks.architecture.nasbench201_network",
     "phases": "automl_ext.tasks.architecture.phases",

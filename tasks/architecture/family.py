@@ -51,7 +51,7 @@ class Family:
     it has as `body`, a list of modules, tells an auxiliary head where two thirds of the depth are.
     draw: one SVG file. variation: the paper's own operators, else the generic ones. recipe: how the candidate is
     trained, given how others are. observe: what learning agents see of a walk, in [0, 1]; else the generic view.
-    pieces: the parts whose latencies add up to the candidate's, for a table of latencies.
+    pieces: the parts whose latencies add up to the candidate's, and of None all parts there can be.
     """
 
     space: Space
@@ -61,4 +61,4 @@ class Family:
     variation: Variation | None = None
     recipe: Callable[[Candidate, Recipe], Recipe] = keep
     observe: Callable[[Walk], NDArray[np.float32]] | None = None
-    pieces: Callable[[Candidate], Sequence[Piece]] | None = None
+    pieces: Callable[[Candidate | None], Sequence[Piece]] | None = None

@@ -70,12 +70,11 @@ class Halve(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(x)
-        if self.odd is None:
-            y: Tensor = self.norm(self.even(x))
-            return y
-        moved = functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-        y = self.norm(torch.cat([self.even(x), self.odd(moved)], 1))
-        return y
+        y = self.even(x)
+        if self.odd is not None:
+            moved = functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+            y = torch.cat([y, self.odd(moved)], 1)
+        return self.norm(y)  # type: ignore[no-any-return]
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:

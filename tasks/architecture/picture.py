@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ from matplotlib.path import Path as Curve
 __all__ = ["Graph", "draw_graphs"]
 
 COLOURS = {
-    "state": "#e8ecf1", "join": "#ffffff", "conv": "#9cc4ea", "sep": "#7fd1b9", "pool": "#f3cf8b", "identity": "#d5d8dd",
-    "linear": "#d9b8ea", "other": "#f0f0f0",
+    "state": "#e8ecf1", "join": "#ffffff", "conv": "#9cc4ea", "sep": "#7fd1b9", "pool": "#f3cf8b",
+    "identity": "#d5d8dd", "linear": "#d9b8ea", "other": "#f0f0f0",
 }  # fmt: skip
 """By what a node does."""
 GAP, HEIGHT = 1.5, 0.62
@@ -85,7 +86,7 @@ def layout(graph: Graph) -> Layout:
         bends = list(range(len(depths), len(depths) + depth[target] - depth[source] - 1))
         depths += range(depth[source] + 1, depth[target])
         chains.append([source, *bends, target])
-    layers = _ordered(depths, [pair for chain in chains for pair in zip(chain, chain[1:], strict=False)])
+    layers = _ordered(depths, [pair for chain in chains for pair in pairwise(chain)])
     tallest = max(len(layer) for layer in layers)
     place: dict[int, tuple[float, float]] = {}
     for number, layer in enumerate(layers):
@@ -147,7 +148,7 @@ def _crossings(layers: Sequence[Sequence[int]], links: Sequence[tuple[int, int]]
 def _paint(axes: Axes, graph: Graph, where: Layout) -> None:
     for route in where.routes:
         points, codes = [route[0]], [Curve.MOVETO]
-        for (x0, y0), (x1, y1) in zip(route, route[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(route):
             middle = (x0 + x1) / 2
             points += [(middle, y0), (middle, y1), (x1, y1)]
             codes += [Curve.CURVE4] * 3

@@ -1,8 +1,8 @@
 """What a training does besides gradient descent: Cutout, drop-path and an auxiliary classifier.
 
-DeVries, Taylor: "Improved Regularization of Convolutional Neural Networks with Cutout", 2017, arXiv 1708.04552. Zoph et
-al. 2018 (NASNet), arXiv 1707.07012: the chance to drop a path grows in a line over the training, and a classifier at two
-thirds of the depth learns along, its loss weighted by 0.4.
+DeVries, Taylor: "Improved Regularization of Convolutional Neural Networks with Cutout", 2017, arXiv 1708.04552. Zoph
+et al. 2018 (NASNet), arXiv 1707.07012: the chance to drop a path grows in a line over the training, and a classifier at
+two thirds of the depth learns along, its loss weighted by 0.4.
 
 Differs from the papers:
 
@@ -50,7 +50,7 @@ class Regularise:
 
 
 def cut_out(image: Tensor, share: float, fill: tuple[int, ...], rng: np.random.Generator) -> Tensor:
-    """A square of `share` of the side, centred anywhere, filled with `fill` (a value a channel); images (n, c, h, w)."""
+    """A square of `share` of the side, centred anywhere, gets `fill` (a value a channel); images (n, c, h, w)."""
     count, _, height, width = image.shape
     inside = torch.ones(1, dtype=torch.bool, device=image.device)
     for axis, side in ((1, height), (2, width)):

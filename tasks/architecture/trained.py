@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 from automl_ext.tasks.architecture.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from automl_ext.tasks.architecture.family import Family
+from automl_ext.tasks.architecture.latency_table import looked_up, read_latencies
 from automl_ext.tasks.architecture.layers import DropPath
 from automl_ext.tasks.architecture.measure import measured_latency, size_of
 from automl_ext.tasks.architecture.reference import build_handmade, is_handmade
-from automl_ext.tasks.architecture.regularise import Auxiliary, Regularise, auxiliary_loss
+from automl_ext.tasks.architecture.regularise import Auxiliary, Regularise, auxiliary_loss, body_of
 from torch import nn
 
 from automl_ext.data import Data
@@ -26,7 +27,7 @@ from automl_ext.objective import Metrics
 from automl_ext.space import Candidate
 from automl_ext.training import Loss, Recipe, accuracy, lent_seed, train
 
-__all__ = ["Training"]
+__all__ = ["Training", "direct", "summed"]
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ class Training:
         else:
             earlier = None
         with lent_seed(job.seed + 1):
-            second = Auxiliary(network, self.shape, self.data.classes) if self.auxiliary else None
-        loss: Loss | None = partial(auxiliary_loss, smoothing=recipe.smoothing) if second else None  # type: ignore[assignment]
+            second = Auxiliary(network, self.shape, self.data.classes) if self.auxiliary and body_of(network) else None
+        loss: Loss | None = partial(auxiliary_loss, smoothing=recipe.smoothing) if second else None
         done = train(
             second or network, self.data.train, self.data, recipe, seed=job.seed, device=self.device,
             report=report if job.stopping is not None else None, loss=loss, transform=self._transform(network),
@@ -132,3 +133,12 @@ class Training:
 def direct(candidate: Candidate, network: nn.Module, shared: str | None, shape: tuple[int, int, int]) -> float:
     """The latency of the network itself."""
     return measured_latency(network, shape)
+
+
+def summed(
+    candidate: Candidate, network: nn.Module, shared: str | None, family: Family, shape: tuple[int, int, int]
+) -> float:
+    """The latencies of its parts together, from the table in `shared`; hand-made networks are measured whole."""
+    if is_handmade(candidate) or family.pieces is None:
+        return measured_latency(network, shape)
+    return looked_up(family.pieces(candidate), read_latencies(shared))
