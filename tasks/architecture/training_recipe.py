@@ -18,7 +18,7 @@ from automl_ext.tasks.architecture.reference import Handmade
 from pydantic import Field
 from torch import nn
 
-from automl_ext.decisions import Choice, Decision, Integer, Real
+from automl_ext.decisions import Choice, Decision, Integer, Real, Value
 from automl_ext.space import Candidate, Space
 from automl_ext.training import Recipe, lent_seed
 
@@ -32,7 +32,7 @@ DECISIONS: Mapping[str, Decision] = {
     "momentum": Real("momentum", 0.0, 0.99),
     "schedule": Choice("schedule", ("one-cycle", "constant")),
 }
-REFERENCE = {"rate": 0.1, "batch": 128, "weight_decay": 5e-4, "momentum": 0.9, "schedule": "one-cycle"}
+REFERENCE: Mapping[str, Value] = {"rate": 0.1, "batch": 128, "weight_decay": 5e-4, "momentum": 0.9, "schedule": "one-cycle"}
 """The trainer's own defaults."""
 
 
