@@ -32,7 +32,13 @@ DECISIONS: Mapping[str, Decision] = {
     "momentum": Real("momentum", 0.0, 0.99),
     "schedule": Choice("schedule", ("one-cycle", "constant")),
 }
-REFERENCE: Mapping[str, Value] = {"rate": 0.1, "batch": 128, "weight_decay": 5e-4, "momentum": 0.9, "schedule": "one-cycle"}
+REFERENCE: Mapping[str, Value] = {
+    "rate": 0.1,
+    "batch": 128,
+    "weight_decay": 5e-4,
+    "momentum": 0.9,
+    "schedule": "one-cycle",
+}
 """The trainer's own defaults."""
 
 
