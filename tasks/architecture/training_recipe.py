@@ -49,14 +49,12 @@ def family(
     tune: Annotated[Sequence[Tuned], Field(min_length=1)] = ("rate", "batch", "weight_decay", "momentum", "schedule"),
     network: str = "resnet",
     width: Annotated[int, Field(ge=1, le=4096)] = 8,
-    decay: Annotated[float, Field(ge=0, le=1)] = 0.3,
 ) -> Family:
     """Recipes for one network on images of `shape`.
 
     tune: what is decided; the rest is as the environment's options say. network: resnet, plain, or your own
     package.module:function, which gets (channels, classes) and returns a module. width: channels of the first of up to
-    three stages, doubled by each further one. decay: over which last share of the training a constant rate falls to
-    zero; 0 where curves are judged, which must not rise at the end.
+    three stages, doubled by each further one.
     """
     names = tuple(dict.fromkeys(tune))
     _check(network, shape, classes, width)
@@ -67,7 +65,7 @@ def family(
 
     def recipe(candidate: Candidate, others: Recipe) -> Recipe:
         chosen: dict[str, Any] = {name: candidate[name] for name in names if name in candidate}
-        return replace(others, decay=decay, **chosen)
+        return replace(others, **chosen)
 
     def draw(candidate: Candidate, file: Path) -> None:
         from automl_ext.tasks.architecture.training_drawing import draw_rates

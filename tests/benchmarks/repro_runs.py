@@ -61,13 +61,13 @@ def _curves(task: Row) -> Row:
 
     data = load("digits", seed=task["seed"])
     _, small = split_off(data.train, task["options"]["images"] / len(data.train), task["seed"])
-    made = family((1, 8, 8), 10, tune=["rate", "batch", "weight_decay", "momentum"], width=4, decay=0.0)
+    made = family((1, 8, 8), 10, tune=["rate", "batch", "weight_decay", "momentum"], width=4)
     cls, target = stopping_class(task["searcher"]), target_of(made.space)
     rule = cls(target, stream(task["seed"], "rule"), **task["options"].get("rule", {}))
     epochs, whole, ends, kept, spent = task["options"]["epochs"], [], [], [], 0
     for number in range(task["trials"]):
         candidate = made.space.sample(stream(task["seed"], "ask", number))
-        recipe = made.recipe(candidate, Recipe(epochs=epochs, schedule="constant"))
+        recipe = made.recipe(candidate, Recipe(epochs=epochs, schedule="constant", decay=0.0))
         curve: list[tuple[float, float]] = []
         with lent_seed(task["seed"]):
             network = made.build(candidate)

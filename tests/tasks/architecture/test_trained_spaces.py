@@ -78,7 +78,7 @@ def test_a_recipe_takes_what_was_decided(families):
     recipe = family.recipe(candidate, Recipe(epochs=7))
     assert (recipe.rate, recipe.batch, recipe.momentum, recipe.schedule) == (0.5, 16, 0.5, "constant")
     assert recipe.epochs == 7
-    some = training_recipe.family((1, 8, 8), 10, tune=["momentum"], decay=0.0)
+    some = training_recipe.family((1, 8, 8), 10, tune=["momentum"])
     assert [slot.path for slot in some.space.slots] == ["momentum"]
     assert some.recipe({"momentum": 0.1}, Recipe(rate=0.7)).rate == 0.7
 
