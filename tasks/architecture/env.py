@@ -5,6 +5,7 @@ A space says what a network can be (families.py), an estimator how good it is:
 train: a network is trained from scratch for a budget in epochs, or goes on from its parent's weights, and judged on
     validation images (trained.py).
 table: metrics of NAS-Bench-201 cells are looked up (looked_up.py).
+predictor: random candidates are trained at the start, and a search asks what was learned from them (predicted.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from automl_ext.tasks.architecture.images import reduced
 from automl_ext.tasks.architecture.latency_table import measure_pieces
 from automl_ext.tasks.architecture.looked_up import Goal, Table
 from automl_ext.tasks.architecture.paths import live_paths
+from automl_ext.tasks.architecture.predicted import Predicted
 from automl_ext.tasks.architecture.reference import handmade, is_handmade, params_of
 from automl_ext.tasks.architecture.table import TableError
 from automl_ext.tasks.architecture.trained import Training, direct, summed
@@ -41,6 +43,7 @@ Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 GOALS: Mapping[str, Goal] = {"accuracy": "max", "params_k": "min", "macs_m": "min", "latency_ms": "min"}
+PREDICTOR_ONLY = ("predictor_samples",)
 TABLE_ONLY = ("table", "metric", "goal", "test", "cost", "fidelities", "features")
 FOR_ALL = ("space", "estimator", "objectives", "seed")
 
@@ -64,6 +67,8 @@ class ArchitectureEnv(SearchEnv):
     drop_path: the share of dropped paths at the end. auxiliary: a second classifier learns along.
     latency: of the whole network, or the sum over its parts, which are measured once at the start (space mobile).
 
+    predictor. The same, and predictor_samples: how many candidates are trained at the start.
+
     table. table: CSV (or .csv.gz) with a column `code`. metric: the column to search on, `goal` its direction, or
     several as `objectives`. test: the column that finalists and references are measured on. cost: the column with the
     seconds of a whole training, recorded as `cost_s`. fidelities: column -> epochs, where a trial may be trained for
@@ -76,7 +81,7 @@ class ArchitectureEnv(SearchEnv):
     def __init__(
         self,
         space: SpaceName = "cell",
-        estimator: Literal["train", "table"] = "train",
+        estimator: Literal["train", "table", "predictor"] = "train",
         *,
         space_options: dict[str, Any] | None = None,
         objectives: dict[str, Goal] | None = None,
@@ -97,6 +102,7 @@ class ArchitectureEnv(SearchEnv):
         drop_path: Share = 0.0,
         auxiliary: bool = False,
         latency: Literal["measured", "table"] = "measured",
+        predictor_samples: Annotated[int, Field(ge=10, le=100_000)] = 40,
         table: str | None = None,
         metric: str | None = None,
         goal: Goal = "max",
@@ -118,7 +124,7 @@ class ArchitectureEnv(SearchEnv):
             named = "metric" if metric else "objectives"
             self.space = nasbench201.cell_space()
             self.references = nasbench201.REFERENCES
-            self.evaluator: Table | Training = Table.read(table, goals, named, test, cost, fidelities or {})
+            self.evaluator: Table | Training | Predicted = Table.read(table, goals, named, test, cost, fidelities or {})
         else:
             goals = _goals(objectives)
             recipe = Recipe(
@@ -133,10 +139,13 @@ class ArchitectureEnv(SearchEnv):
                 raise ArchitectureError("latency: a table needs the space mobile and latency_ms among the objectives")
             by_table = partial(summed, family=family, shape=shape)
             timed = by_table if self.latencies else partial(direct, shape=shape)
-            self.training = self.evaluator = Training(
+            self.training = Training(
                 family, data, shape, recipe, resolve_device(device), cutout, drop_path, auxiliary,
                 timed if "latency_ms" in goals else None,
             )  # fmt: skip
+            self.evaluator = self.training
+            if estimator == "predictor":
+                self.evaluator = Predicted(self.training, self.features, predictor_samples, seed)
             self.space = family.space
             self.references = _references(self.training)
             self.training.check(self.references)
@@ -167,9 +176,11 @@ class ArchitectureEnv(SearchEnv):
     # ---------------------------------------------------------------- evaluation
 
     def prepare(self, folder: Path) -> None:
-        """The table of latencies, where one is asked for."""
+        """The table of latencies, and what a predictor learns from, where they are asked for."""
         if self.latencies and self.training is not None and self.training.family.pieces is not None:
             measure_pieces(self.training.family.pieces(None), folder)
+        if isinstance(self.evaluator, Predicted):
+            self.evaluator.prepare(folder)
 
     def evaluate(self, job: Job, report: Report) -> Metrics:
         """The objectives and what else the estimator knows. budget: epochs."""
@@ -202,6 +213,7 @@ def _refuse_foreign(estimator: str, given: Mapping[str, Any]) -> None:
     """ArchitectureError for an option that the estimator has no use for, so that nobody waits for its effect."""
     for name, parameter in inspect.signature(ArchitectureEnv).parameters.items():
         useless = name not in TABLE_ONLY if estimator == "table" else name in TABLE_ONLY
+        useless = useless or (name in PREDICTOR_ONLY and estimator != "predictor")
         if useless and name not in FOR_ALL and given[name] != parameter.default:
             raise ArchitectureError(f"{name}: estimator {estimator!r} has no use for it")
 

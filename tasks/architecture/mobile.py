@@ -80,7 +80,7 @@ def family(
         if candidate is None:
             every = _every_layer(base, width, divisor, first)
         else:
-            every = [block.layers for block in blocks_of(candidate, base, width, divisor, first)]
+            every = [list(block.layers) for block in blocks_of(candidate, base, width, divisor, first)]
         return _pieces(every, shape, classes, first, large)
 
     return Family(space, _published(base), build, draw, pieces=pieces)

@@ -99,6 +99,42 @@ def test_curves_are_reported_to_stopping_rules_only(env, candidate):
     assert [step for step, _ in points] == [1, 2]
 
 
+# ---------------------------------------------------------------- predictor
+
+
+def planted(self, job, report):
+    return {"accuracy": sum(value == "conv_3x3" for value in job.candidate.values()) / 8}
+
+
+@pytest.mark.slow
+def test_a_predictor_ranks_what_it_has_not_seen(tmp_path, monkeypatch):
+    """Accuracies are planted: the more convolutions, the better."""
+    space = {"blocks": 2, "width": 2, "operations": ["identity", "conv_3x3"]}
+    env = build(estimator="predictor", predictor_samples=60, space_options=space)
+    monkeypatch.setattr("automl_ext.tasks.architecture.trained.Training.evaluate", planted)
+    env.prepare(tmp_path)
+    facts = json.loads((tmp_path / "predictor.json").read_text())
+    keys = {env.space.key(candidate) for candidate in facts["candidates"]}
+    assert len(keys) == 60 and facts["rank_correlation"] > 0.6
+    rng, found = np.random.default_rng(9), []
+    for _ in range(40):
+        candidate = env.space.sample(rng)
+        if env.space.key(candidate) not in keys:
+            job = Job(0, candidate, shared=str(tmp_path))
+            predicted = env.evaluate(job, never_stop)
+            assert predicted == env.evaluate(job, never_stop) and predicted["params_k"] > 0
+            found.append((predicted["accuracy"], planted(None, job, never_stop)["accuracy"]))
+    assert np.corrcoef(np.array(found).T)[0, 1] > 0.6
+    finalist = Job(0, candidate, shared=str(tmp_path), stage="final-1")
+    assert env.evaluate(finalist, never_stop) == planted(None, finalist, never_stop)
+
+
+def test_a_predictor_without_its_lessons_says_so(candidate):
+    env = build(estimator="predictor")
+    with pytest.raises(ValueError, match="the predictor needs what prepare left"):
+        env.evaluate(Job(0, candidate), never_stop)
+
+
 # ---------------------------------------------------------------- besides gradient descent
 
 
@@ -166,6 +202,7 @@ def test_other_spaces_train_too(space):
         ({"table": "cells.csv"}, "table: estimator 'train' has no use for it"),
         ({"estimator": "table", "space": "nasbench201", "space_options": None}, "has no use for it"),
         ({"latency": "table"}, "latency: a table needs the space mobile"),
+        ({"predictor_samples": 20}, "predictor_samples: estimator 'train' has no use for it"),
         ({"images": 10**6}, "images: 'digits' has 1077 train images"),
         ({"space_options": {"width": 0}}, r"env\.space_options\.width"),
         ({"dataset": "digts"}, "did you mean digits"),
@@ -184,11 +221,17 @@ def test_what_cannot_work_is_one_line(options, message):
 @pytest.mark.slow(seconds=3)
 def test_a_run_ends_with_a_network_that_loads_without_us(tmp_path, monkeypatch):
     monkeypatch.setattr("automl_ext.artefact.program.lacking", lambda: ["onnx"])  # the contract test writes it
-    env = {"id": "automl_ext/Architecture-v0", **QUICK, "epochs": 2}
+    env = {"id": "automl_ext/Architecture-v0", **QUICK}
     searcher = {"name": "asha", "min_budget": 1, "max_budget": 2, "reduction": 2}
     run = search(
         Run.create(
-            out=tmp_path, env=env, searcher=searcher, trials=5, executor="serial", parallel=1, final=[{"top": 1}]
+            out=tmp_path,
+            env=env,
+            searcher=searcher,
+            trials=5,
+            executor="serial",
+            parallel=1,
+            final=[{"top": 1, "budget": 1}],
         )
     )
     best = run.best()
