@@ -70,7 +70,7 @@ def family(
     def draw(candidate: Candidate, file: Path) -> None:
         from automl_ext.tasks.architecture.training_drawing import draw_rates
 
-        draw_rates(recipe(candidate, Recipe()), names, file)
+        draw_rates(recipe(candidate, Recipe(decay=0.0)), names, file)
 
     return Family(space, {"default": {name: REFERENCE[name] for name in names}}, build, draw, recipe=recipe)
 
