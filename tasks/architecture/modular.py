@@ -103,7 +103,8 @@ def family(shape: tuple[int, int, int], classes: int, *, network: str = "resnet"
 
         draw_plan(plan(part, candidate), tuned(part, candidate), file)
 
-    found = Family(space, {"first": space.from_genes({})}, build, draw, recipe=recipe)
+    middle = space.build(lambda walk: walk.decision.grid(3)[len(walk.decision.grid(3)) // 2])
+    found = Family(space, {"middle": middle}, build, draw, recipe=recipe)
     _try(found, network, shape, classes)
     return found
 

@@ -66,10 +66,10 @@ def verdicts(claims: Sequence[Claim], known: dict[str, Row], table: bool) -> str
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for claim in claims:
-        for problem in claim.problems:
-            tasks = [task for task in claim.tasks(table) if task["problem"] == problem]
+        for problem in claim.on(table):
+            tasks = list(claim.tasks(problem))
             rows = [known[key(task)] for task in tasks if key(task) in known]
-            if not tasks or len(rows) < len(tasks):
+            if len(rows) < len(tasks):
                 continue
             by_label = {
                 each.label: rows[n * claim.seeds : (n + 1) * claim.seeds] for n, each in enumerate(claim.searches)
@@ -96,13 +96,8 @@ def main() -> None:
     table = str(Path(options.table).resolve()) if options.table else None
     claims = [claim for claim in CLAIMS if claim.name in options.claims]
     known = stored(options.rows)
-    run(
-        [task for claim in claims for task in claim.tasks(table is not None)],
-        known,
-        options.rows,
-        table,
-        options.workers,
-    )
+    tasks = [task for claim in claims for problem in claim.on(table is not None) for task in claim.tasks(problem)]
+    run(tasks, known, options.rows, table, options.workers)
     text = verdicts(claims, known, table is not None)
     print(f"\nSeeds from {FIRST} on.\n\n{text}")
     if options.write:

@@ -34,10 +34,13 @@ FIRST = 2000
 
 @dataclass(frozen=True)
 class Search:
+    """problem: another one than the claim's."""
+
     label: str
     searcher: str
     trials: int
     options: Mapping[str, Any]
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,18 @@ class Claim:
     seeds: int
     judge: Judge
 
-    def tasks(self, table: bool) -> Iterator[Row]:
-        for name in self.problems:
-            if name.startswith("table") and not table:
-                continue
-            for search in self.searches:
-                for seed in range(FIRST, FIRST + self.seeds):
-                    yield {
-                        "problem": name, "searcher": search.searcher, "options": dict(search.options),
-                        "trials": search.trials, "seed": seed,
-                    }  # fmt: skip
+    def on(self, table: bool) -> list[str]:
+        """The problems that count."""
+        return [name for name in self.problems if table or not name.startswith("table")]
+
+    def tasks(self, problem: str) -> Iterator[Row]:
+        """All seeds of one search after the other."""
+        for search in self.searches:
+            for seed in range(FIRST, FIRST + self.seeds):
+                yield {
+                    "problem": search.problem or problem, "searcher": search.searcher, "options": dict(search.options),
+                    "trials": search.trials, "seed": seed,
+                }  # fmt: skip
 
 
 def search(label: str, searcher: str, trials: int, **options: Any) -> Search:
@@ -134,8 +139,9 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "mnasnet", "Tan et al. 2019, arXiv 1807.11626", "the reward meets the latency target",
-        "cost of the best between 0.5 and 1 target in most seeds, binomial test; cost in place of latency",
-        ("mobile-reward",), (search("ppo", "ppo", 150),), 10, on_target,
+        "cost (not latency) of the best 0.5 to 1.05 targets in most seeds (binomial), less than without",
+        ("mobile-reward",),
+        (search("rewarded", "ppo", 150), Search("accuracy alone", "ppo", 150, {}, "mobile-accuracy")), 12, on_target,
     ),
     Claim(
         "nsga-net", "Lu et al. 2019, arXiv 1810.03522", "its front dominates random search's",

@@ -140,18 +140,17 @@ def decoded(rows: Rows) -> tuple[bool, str]:
 
 
 def on_target(rows: Rows) -> tuple[bool, str]:
-    """Cost of the best by reward, in targets; cost of the best by accuracy alone. One search each, by the problem."""
+    """Cost in targets of the best by reward, beside that of the most accurate. The paper's own network is 4 % above."""
 
     def cost(row: Row) -> float:
         return float(row["costs"][int(np.argmax(row["scores"]))])
 
-    found = measured(rows["ppo"], cost)
-    met = int(((found <= 1.0) & (found >= 0.5)).sum())
+    found, free = measured(rows["rewarded"], cost), measured(rows["accuracy alone"], cost)
+    met = int(((found >= 0.5) & (found <= 1.05)).sum())
     p = float(binomtest(met, len(found), 0.5, alternative="greater").pvalue)
-    return (
-        p < 0.05,
-        f"cost of the best {found.mean():.2f} targets, between 0.5 and 1 in {met} of {len(found)}, p = {p:.1g}",
-    )
+    less = greater(free - found)
+    said = f"cost of the best {found.mean():.2f} targets, 0.5 to 1.05 in {met} of {len(found)}, p = {p:.1g}"
+    return max(p, less) < 0.05, f"{said}; of the most accurate {free.mean():.2f}, p = {less:.1g}"
 
 
 def dominates(rows: Rows) -> tuple[bool, str]:

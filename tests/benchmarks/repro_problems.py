@@ -64,7 +64,7 @@ def problem(name: str, seed: int, table: str | None) -> Problem:
         return _bits(seed)
     if name in ("hartmann", "few-matter"):
         return _function(name, seed)
-    if name == "mobile-accuracy" or name == "mobile-reward":
+    if name in ("mobile-accuracy", "mobile-reward"):
         return _mobile(seed, name == "mobile-reward")
     if name == "phases-front":
         return _front(seed)
