@@ -37,7 +37,8 @@ class Job:
 
     folder: the evaluation's own, empty. parent: the finished folder of the trial to inherit from.
     shared: what `prepare` made. budget: what this evaluation may cost, in the target's own unit (None: its default).
-    stopping: a rule for early stopping, JSON fixed when the job was asked.
+    stopping: a rule for early stopping, JSON fixed when the job was asked; {}: it cannot judge yet, and
+    wants the curve.
     """
 
     number: int

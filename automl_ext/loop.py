@@ -135,12 +135,15 @@ class Stage:
             self._follow(number, original)
 
     def _fix_stopping(self, number: int, proposal: Proposal) -> None:
-        """Ask the rule now, with what is told now: an evaluation may begin later, at a time that depends on workers."""
+        """Ask the rule now, with what is told now: an evaluation may begin later, at a time that depends on workers.
+
+        A rule that cannot judge yet learns from whole curves, so these are asked for: {}.
+        """
         if self.stopping is None or number in self.run.journal or number in self._fixed:
             return
         fixed = self.stopping.stopping(proposal, self.seed_of(number, proposal))
         name = self.run.config.stopping.name if self.run.config.stopping else ""
-        self._fixed[number] = None if fixed is None else json.loads(json.dumps({"rule": name, **fixed}))
+        self._fixed[number] = {} if fixed is None else json.loads(json.dumps({"rule": name, **fixed}))
 
     def _recorded(self, number: int, proposal: Proposal) -> Trial:
         trial = self.run.journal.get(number)

@@ -43,8 +43,8 @@ class Entry:
 ENVIRONMENTS: Mapping[str, Entry] = {
     "automl_ext/Architecture-v0": Entry(
         "automl_ext.tasks.architecture.env:ArchitectureEnv",
-        "which operations a cell is made of (NAS-Bench-201, from a table)",
-        "Dong & Yang 2020, arXiv 2001.00326",
+        "what a network is made of, and how that is connected",
+        "NASNet, Zoph et al. 2018, arXiv 1707.07012",
     ),
     "automl_ext/Augmentation-v0": Entry(
         "automl_ext.tasks.augmentation.env:AugmentationEnv",

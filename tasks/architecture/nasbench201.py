@@ -7,7 +7,7 @@ X. Dong, Y. Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Arc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from automl_ext.decisions import Choice, Value
 from automl_ext.space import Candidate, Space
@@ -22,9 +22,9 @@ def name(edge: tuple[int, int]) -> str:
     return f"edge_{edge[0]}_{edge[1]}"
 
 
-def cell_space() -> Space:
-    """One choice an edge, all of one kind."""
-    return Space(*(Choice(name(edge), OPERATIONS, kind="operation") for edge in EDGES))
+def cell_space(canonical: Callable[[Candidate], Candidate] | None = None) -> Space:
+    """One choice an edge, all of one kind. canonical: which cells are equal; each is one of its own by default."""
+    return Space(*(Choice(name(edge), OPERATIONS, kind="operation") for edge in EDGES), canonical=canonical)
 
 
 def cell(*operations: str) -> Candidate:

@@ -36,8 +36,8 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     """The cells told at the whole training, in order, and the seconds that all trials would have cost."""
     one_thread()
     setting, began = SETTINGS[task["searcher"]], time.perf_counter()
-    env = {"id": "automl_ext/Architecture-v0", "table": task["table"], "metric": "c10_val200"}
-    env |= {"cost": "c10_train_time_s"}
+    env = {"id": "automl_ext/Architecture-v0", "space": "nasbench201", "estimator": "table", "table": task["table"]}
+    env |= {"metric": "c10_val200", "cost": "c10_train_time_s"}
     if setting["fidelities"]:
         env["fidelities"] = setting["fidelities"]
     with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,8 @@ Record = dict[str, Any]
 
 @cache
 def environment(table: str, goals: tuple[tuple[str, str], ...]) -> Any:
-    return make("automl_ext/Architecture-v0", table=table, objectives=dict(goals)).unwrapped
+    options = {"space": "nasbench201", "estimator": "table", "table": table, "objectives": dict(goals)}
+    return make("automl_ext/Architecture-v0", **options).unwrapped
 
 
 def run(task: Record) -> Record:

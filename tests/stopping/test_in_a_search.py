@@ -148,6 +148,27 @@ def test_batches_are_evaluated_one_by_one(tmp_path):
     assert any(trial.origin == "stopped" for trial in run.trials()) and not any(trial.error for trial in run.trials())
 
 
+def test_rules_learn_from_the_curves_of_what_nothing_could_stop_yet(tmp_path):
+    """A target that computes its curve only where one is wanted is asked for it from the first trial on."""
+
+    class Thrifty(SearchEnv):
+        def __init__(self):
+            self.space, self.objectives = Space(Integer("end", 0, 9)), (Objective("score"),)
+
+        def evaluate(self, job, report):
+            end = job.candidate["end"]
+            for step in range(1, 7) if job.stopping is not None else ():
+                if report(step, end * step / 6):
+                    break
+            return {"score": float(end)}
+
+    fields = {"env": targets.ID.format("Rising"), "searcher": "random", "trials": 20, "stopping": RULES["median"]}
+    with Run.create(**fields, executor={"name": "serial"}, final=[], parallel=1, out=tmp_path) as run:
+        search(run, env=Thrifty())
+    lengths = [len(trial.curve) for trial in run.trials()]
+    assert lengths[:3] == [6, 6, 6] and 0 < min(lengths) < 6
+
+
 def test_a_rule_of_the_user_is_named_by_module_and_class(tmp_path):
     run = play(tmp_path, "median", stopping={"name": "targets:Impatient", "patience": 4}, trials=6)
     assert [(trial.origin, len(trial.curve)) for trial in run.trials("search")] == [("stopped", 4)] * 6

@@ -17,7 +17,8 @@ BEST = REFERENCES["all-conv-3x3"]
 
 
 def build(table, **options):
-    return make("automl_ext/Architecture-v0", table=table, **{"metric": "val200", **options}).unwrapped
+    chosen = {"space": "nasbench201", "estimator": "table", "metric": "val200", **options}
+    return make("automl_ext/Architecture-v0", table=table, **chosen).unwrapped
 
 
 @pytest.mark.slow
@@ -94,7 +95,15 @@ def test_a_file_that_is_no_table_is_one_line(tmp_path, name, content, message):
 
 @pytest.mark.slow
 def test_a_whole_run_finds_the_planted_cell(table, tmp_path):
-    env = {"id": "automl_ext/Architecture-v0", "table": table, "metric": "val200", "test": "test200"}
+    id = "automl_ext/Architecture-v0"
+    env = {
+        "id": id,
+        "space": "nasbench201",
+        "estimator": "table",
+        "table": table,
+        "metric": "val200",
+        "test": "test200",
+    }
     run = search(Run.create(out=tmp_path, env=env, searcher="local", trials=120, executor="serial", parallel=1))
     assert run.best().metrics["val200"] == 100.0
     recipe = json.loads((run.folder / "best" / "cell.json").read_text())
