@@ -232,6 +232,7 @@ def test_gymnasium_makes_our_environments_by_itself(start, tmp_path):
     file = tmp_path / "cells.csv"
     file.write_text("code,value\n000000,1\n")
     id = "automl_ext/Architecture-v0" if start else "automl_ext.env:automl_ext/Architecture-v0"
-    code = f"{start}import gymnasium; gymnasium.make({id!r}, table={str(file)!r}, metric='value').reset(seed=0)"
+    options = {"space": "nasbench201", "estimator": "table", "table": str(file), "metric": "value"}
+    code = f"{start}import gymnasium; gymnasium.make({id!r}, **{options!r}).reset(seed=0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
