@@ -34,12 +34,16 @@ ADAMW = statements(
         ["x1", "square", ["g"]],
         ["m2", "interp", ["m2", "x1", 0.001]],
         ["x2", "sqrt", ["m2"]],
+        ["x2", "add", ["x2", 1e-8]],
         ["x1", "div", ["m1", "x2"]],
         ["x2", "mul", ["w", 0.01]],
         ["update", "add", ["x1", "x2"]],
     ]
 )
-"""Where the paper's search starts: AdamW without bias correction and epsilon."""
+"""Where the paper's search starts: AdamW without bias correction.
+
+Unlike there, it has its epsilon: where a pixel is the same in all images, a gradient of nought over nought is no number.
+"""
 
 
 def is_scalar(variable: Argument) -> bool:

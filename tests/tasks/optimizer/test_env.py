@@ -39,7 +39,7 @@ def rule(*groups):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [{"without": WITHOUT}, {"space": "programs", "start": "adamw", "lines": 8, "memory": 2}]
+    "options", [{"without": WITHOUT}, {"space": "programs", "start": "adamw", "lines": 9, "memory": 2}]
 )
 def test_it_keeps_the_contract_of_a_target(options):
     check_target(small(**options), samples=2)

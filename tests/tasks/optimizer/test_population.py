@@ -11,6 +11,7 @@ from automl_ext.tasks.optimizer.children import child
 from automl_ext.tasks.optimizer.graph import graph, statements
 from automl_ext.tasks.optimizer.heldout import held_out
 from automl_ext.tasks.optimizer.population import Plan, trained
+from automl_ext.tasks.optimizer.programs import ADAMW
 from automl_ext.tasks.optimizer.reference import REFERENCES
 from torch.nn import functional
 
@@ -96,6 +97,11 @@ def test_attention_does_not_see_the_future(data):
     text[0, 9] = (text[0, 9] + 1) % 64
     changed = (one.forward(weights, text) != before).any(2)[0]
     assert not changed[:9].any() and changed[9:].all()
+
+
+def test_where_programs_start_learns(data):
+    (found,) = trained([graph(ADAMW)], child("mlp", data), SMALL, 0)
+    assert found is not None and found.loss < 1
 
 
 @pytest.mark.parametrize("name", ["diabetes", "cancer", "wine", "friedman", "photographs", "adding"])

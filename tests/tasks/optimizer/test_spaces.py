@@ -106,5 +106,5 @@ def test_the_space_of_programs_is_sound():
 
 
 def test_adamw_needs_room():
-    with pytest.raises(RuleError, match="adamw takes 7 lines and 2 slots"):
+    with pytest.raises(RuleError, match="adamw takes 8 lines and 2 slots"):
         ProgramSpace(5, 2, "adamw")
