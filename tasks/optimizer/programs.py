@@ -42,7 +42,7 @@ ADAMW = statements(
 )
 """Where the paper's search starts: AdamW without bias correction.
 
-Unlike there, it has its epsilon: where a pixel is the same in all images, a gradient of nought over nought is no number.
+Unlike there, it has its epsilon: where a pixel is the same in all images, nought over nought is no number.
 """
 
 
