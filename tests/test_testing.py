@@ -593,10 +593,15 @@ SMALL = {
     },
     "automl_ext/WeightPruning-v0": {"epochs": 1, "calibration_images": 60, "reward_images": 100},
 }  # fmt: skip
+ELSEWHERE = {"automl_ext/Optimizer-v0"}  # random rules may diverge; checked in tests/tasks with such as do not
+
+
+def test_no_environment_is_left_out():
+    assert {*SMALL, *ELSEWHERE} == {*ENVIRONMENTS}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(ENVIRONMENTS))
+@pytest.mark.parametrize("name", list(SMALL))
 def test_every_environment_keeps_the_contract(name):
     check_target(name, SMALL[name])
 
