@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from automl_ext.tasks.architecture import nasbench201
 from automl_ext.tasks.architecture.families import SpaceName, family_of
-from automl_ext.tasks.architecture.images import reduced
 from automl_ext.tasks.architecture.latency_table import measure_pieces
 from automl_ext.tasks.architecture.looked_up import Goal, Table
 from automl_ext.tasks.architecture.paths import live_paths
@@ -31,8 +30,10 @@ from automl_ext.tasks.architecture.trained import Training, direct, summed
 from numpy.typing import NDArray
 from pydantic import Field
 
+from automl_ext.data import DataError
 from automl_ext.env import Job, Report, SearchEnv
 from automl_ext.objective import Metrics, Objective
+from automl_ext.reduced import reduced
 from automl_ext.searcher import Variation
 from automl_ext.space import Candidate, Walk
 from automl_ext.training import Recipe, resolve_device
@@ -132,6 +133,8 @@ class ArchitectureEnv(SearchEnv):
                 smoothing=smoothing, flip=flip, shift=shift, decay=0.0,
             )  # fmt: skip
             data = reduced(dataset, root, seed, images, val_images)
+            if data.train.label.ndim > 1:
+                raise DataError(f"dataset: {dataset!r} has masks, and a class an image is needed")
             shape = (data.train.image.shape[1], data.train.image.shape[2], data.train.image.shape[3])
             family = family_of(space, shape, data.classes, space_options or {})
             self.latencies = latency == "table"

@@ -30,7 +30,6 @@ from automl_ext.tasks.augmentation import child, density
 from automl_ext.tasks.augmentation.apply import Ground, fill_of
 from automl_ext.tasks.augmentation.encoding import SpaceName
 from automl_ext.tasks.augmentation.geometry import Interpolation
-from automl_ext.tasks.augmentation.images import reduced
 from automl_ext.tasks.augmentation.operations import RangeSet
 from automl_ext.tasks.augmentation.pipeline import PolicyTransform, store, stored, to_go_on_from
 from automl_ext.tasks.augmentation.policy import Policy
@@ -42,6 +41,7 @@ from torch import nn
 
 from automl_ext.env import Job, Report, SearchEnv
 from automl_ext.objective import Metrics, Objective
+from automl_ext.reduced import reduced
 from automl_ext.searcher import Variation
 from automl_ext.space import Candidate
 from automl_ext.training import Recipe, accuracy, resolve_device, train
