@@ -30,6 +30,9 @@ from automl_ext.searcher import Failure, Proposal, Searcher, Trial, standing, st
 from automl_ext.space import SpaceError
 from automl_ext.stopping.rule import Rule
 
+CAUSES = 5
+"""How many different causes of failure a stage shows, each once."""
+
 
 @dataclass(frozen=True)
 class Crew:
@@ -76,6 +79,7 @@ class Stage:
         self._fixed: dict[int, dict[str, Any] | None] = {}
         self._followers: dict[int, list[int]] = {}
         self._failures: tuple[str, int] = ("", 0)
+        self._shown: set[str] = set()
         self._started, self._evaluated = time.monotonic(), 0
 
     def play(self) -> int:
@@ -253,8 +257,10 @@ class Stage:
         self.run.log(f"trial {trial.number} failed: {cause}")
         log = self.run.trial_folder(trial.number) / "log.txt"
         where = f" ({log})" if log.exists() else ""
-        if count == 1:
-            self.crew.progress.note(f"trial {trial.number} failed: {cause}{where}")
+        if cause not in self._shown and len(self._shown) < CAUSES:
+            self._shown.add(cause)
+            more = "; all that follow stand in run.log only" if len(self._shown) == CAUSES else ""
+            self.crew.progress.note(f"trial {trial.number} failed: {cause}{where}{more}")
         if count >= self.run.config.max_failures:
             raise RunError(f"stopped: {count} trials in a row failed with {cause}{where}")
 

@@ -19,6 +19,7 @@ from automl_ext import Choice, Integer, Objective, Proposal, Real, Run, SearchEn
 from automl_ext.driver import Interrupted, RunError, search
 from automl_ext.executors import WorkerDied
 from automl_ext.journal import digest
+from automl_ext.progress import Silent
 from automl_ext.worker import work
 
 
@@ -228,6 +229,34 @@ def test_failures_are_data_and_too_many_in_a_row_stop_the_run(tmp_path):
 
     with pytest.raises(RunError, match=r"4 trials in a row failed with exception: .*no 1"):
         play(tmp_path / "all", env, Stubborn(), max_failures=4)
+
+
+def test_a_cause_of_failure_is_shown_once_and_five_at_most(tmp_path):
+    class Sweep(Climber):
+        def ask(self, number, pending, rng):
+            return Proposal({"a": number % 8, "b": 0, "c": float(number) / 100})
+
+    class Said(Silent):
+        notes = ()
+
+        def note(self, text):
+            self.notes = (*self.notes, text)
+
+    env, said = Plane(), Said()
+    env.fails = (0, 1)
+    values = {"env": "loop/Plane-v0", "searcher": "random", "parallel": 3, "final": [], "executor": {"name": "serial"}}
+    with Run.create({**values, "trials": 32}, out=tmp_path) as run:
+        search(run, env=env, searcher=Sweep(), progress=said)
+        failed = [note for note in said.notes if "failed" in note]
+        assert [note.split(" (")[0] for note in failed] == [
+            "trial 0 failed: exception: ValueError: no 0", "trial 1 failed: exception: ValueError: no 1"
+        ]  # fmt: skip
+        assert (run.folder / "run.log").read_text().count(" failed: ") == 8
+    env.fails, said = tuple(range(8)), Said()
+    with Run.create({**values, "trials": 32}, out=tmp_path) as run:
+        search(run, env=env, searcher=Sweep(), progress=said)
+    failed = [note for note in said.notes if "failed" in note]
+    assert len(failed) == 5 and [note.endswith("run.log only") for note in failed] == [False] * 4 + [True]
 
 
 def test_a_dead_worker_is_tried_again_with_the_same_seed(tmp_path):
