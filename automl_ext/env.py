@@ -31,11 +31,26 @@ Report = Callable[[float, float], bool]
 """report(step, value) -> stop now? Adds a point to the trial's learning curve."""
 
 
+class _OnDemand:
+    """A field of `Job` for a path, or for a function that gives it: called when the field is read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.kept = "_" + name
+
+    def __get__(self, job: Job | None, owner: type | None = None) -> str | None:
+        held = None if job is None else job.__dict__[self.kept]  # None of the class is the default of the field
+        return held() if callable(held) else held
+
+    def __set__(self, job: Job, value: str | Callable[[], str | None] | None) -> None:
+        job.__dict__[self.kept] = value
+
+
 @dataclass(frozen=True)
 class Job:
     """What a worker gets. Folders are paths as text, or None where there is none.
 
-    folder: the evaluation's own, empty. parent: the finished folder of the trial to inherit from.
+    folder: the evaluation's own, empty; made when it is first read, for most targets keep nothing.
+    parent: the finished folder of the trial to inherit from.
     shared: what `prepare` made. budget: what this evaluation may cost, in the target's own unit (None: its default).
     stopping: a rule for early stopping, JSON fixed when the job was asked; {}: it cannot judge yet, and
     wants the curve.
@@ -46,7 +61,7 @@ class Job:
     budget: float | None = None
     seed: int = 0
     stage: str = "search"
-    folder: str | None = None
+    folder: _OnDemand = _OnDemand()
     parent: str | None = None
     shared: str | None = None
     stopping: Mapping[str, Any] | None = None

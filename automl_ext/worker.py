@@ -131,7 +131,7 @@ def _evaluate(env: SearchEnv, job: Job, call: str) -> Outcome:
 
     def run() -> dict[str, float]:
         function = env.test if call == "test" else env.evaluate
-        metrics = function(replace(job, folder=place.folder), curve.report)
+        metrics = function(replace(job, folder=place.make), curve.report)
         return checked(metrics, () if call == "test" else [objective.name for objective in env.objectives])
 
     outcome = _attempt(place, run)
@@ -171,7 +171,7 @@ def _evaluate_many(env: SearchEnv, jobs: Sequence[Job]) -> list[Outcome]:
     def run() -> dict[str, float]:
         for place in places[1:]:
             place.opened().close()
-        inside = [replace(job, folder=place.folder) for job, place in zip(jobs, places, strict=True)]
+        inside = [replace(job, folder=place.make) for job, place in zip(jobs, places, strict=True)]
         results.extend(env.evaluate_many(inside, never_stop))
         return {}
 

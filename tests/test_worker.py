@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,22 @@ def test_what_a_killed_evaluation_left_is_removed_and_an_older_result_replaced(t
     assert [path.name for path in final.iterdir()] == ["weights.safetensors"] and not part.exists()
     assert outcomes("Mixed", Job(0, candidate, folder=str(final)))[0]["error"] is None
     assert not final.exists() and not part.exists()
+
+
+def test_a_folder_is_made_when_the_target_asks_for_it(tmp_path):
+    class Asking(targets.Cheap):
+        def evaluate(self, job, report):
+            there = [any(tmp_path.iterdir()), Path(job.folder).is_dir(), Path(replace(job, seed=1).folder).is_dir()]
+            return {"score": float(there == [False, True, True])}
+
+    (outcome,) = outcomes("Mixed", Job(0, {}, folder=str(tmp_path / "00000")), live_env=Asking())
+    assert outcome["metrics"] == {"score": 1.0} and not list(tmp_path.iterdir())
+    assert Job(0, {}).folder is None and Job(0, {}, folder="a").to_json()["folder"] == "a"
+
+
+def test_a_killed_evaluation_that_wrote_nothing_has_a_log_with_the_reason(tmp_path):
+    abandon(str(tmp_path / "00007"), "timeout", "took longer than 3 s")
+    assert (tmp_path / "00007" / "log.txt").read_text() == "timeout: took longer than 3 s\n"
 
 
 def test_a_folder_that_cannot_be_made_is_a_failed_trial(tmp_path):
