@@ -10,18 +10,19 @@ if TYPE_CHECKING:
     from automl_ext.objective import Objective
     from automl_ext.registry import make
     from automl_ext.run import Run
-    from automl_ext.searcher import Failure, Proposal, Searcher, Target, Trial
+    from automl_ext.searcher import CandidateError, Failure, Proposal, Searcher, Target, Trial
     from automl_ext.space import Choice, Integer, Real, Space, Walk
 
 _HOME = {
     "Choice": "space", "Integer": "space", "Real": "space", "Space": "space", "Walk": "space",
     "Objective": "objective", "SearchEnv": "env", "Job": "env",
-    "Target": "searcher", "Failure": "searcher", "Proposal": "searcher", "Trial": "searcher", "Searcher": "searcher",
+    "CandidateError": "searcher", "Failure": "searcher", "Proposal": "searcher", "Searcher": "searcher",
+    "Target": "searcher", "Trial": "searcher",
     "search": "driver", "make": "registry", "Run": "run",
 }  # fmt: skip
 __all__ = [
-    "Choice", "Failure", "Integer", "Job", "Objective", "Proposal", "Real", "Run", "SearchEnv", "Searcher", "Space",
-    "Target", "Trial", "Walk", "make", "search",
+    "CandidateError", "Choice", "Failure", "Integer", "Job", "Objective", "Proposal", "Real", "Run", "SearchEnv",
+    "Searcher", "Space", "Target", "Trial", "Walk", "make", "search",
 ]  # fmt: skip
 
 

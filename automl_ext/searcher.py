@@ -64,11 +64,16 @@ class Proposal:
     parent: int | None = None
 
 
+class CandidateError(ValueError):
+    """Raised by a target for a candidate that makes nothing it could evaluate. The message, one line, says all."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why an evaluation gave no metrics.
 
-    kind: exception | non-finite | metrics | timeout | died | memory. Dead workers and memory are worth a retry.
+    kind: invalid | exception | non-finite | metrics | timeout | died | memory. Dead workers and memory
+    are worth a retry.
     """
 
     kind: str

@@ -27,7 +27,7 @@ from automl_ext.memory import keep_memory
 from automl_ext.objective import Metrics
 from automl_ext.place import Place
 from automl_ext.rules import stopping_class
-from automl_ext.searcher import Failure
+from automl_ext.searcher import CandidateError, Failure
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment variables that numeric libraries read once, when they are loaded."""
@@ -243,6 +243,8 @@ def failure_of(error: BaseException) -> Failure:
     trace = "".join(traceback.format_exception(error))[-10_000:]
     if isinstance(error, _MetricsError | _NotFiniteError):
         return Failure("metrics" if isinstance(error, _MetricsError) else "non-finite", str(error), trace)
+    if isinstance(error, CandidateError):
+        return Failure("invalid", _message(error).removeprefix(f"{type(error).__name__}: "))
     return Failure("memory" if isinstance(error, MemoryError) else "exception", _message(error), trace)
 
 

@@ -18,7 +18,7 @@ import targets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_ext import Job
+from automl_ext import CandidateError, Job
 from automl_ext.capture import captured
 from automl_ext.halt import Interrupted
 from automl_ext.place import Place, abandon
@@ -203,6 +203,16 @@ def test_what_a_killed_evaluation_left_is_removed_and_an_older_result_replaced(t
     assert [path.name for path in final.iterdir()] == ["weights.safetensors"] and not part.exists()
     assert outcomes("Mixed", Job(0, candidate, folder=str(final)))[0]["error"] is None
     assert not final.exists() and not part.exists()
+
+
+def test_a_candidate_that_the_target_refuses_is_a_failed_trial_of_its_own_kind(tmp_path):
+    class Picky(targets.Cheap):
+        def evaluate(self, job, report):
+            raise CandidateError("never uses the gradient")
+
+    (outcome,) = outcomes("Mixed", Job(0, {}, folder=str(tmp_path / "00000")), live_env=Picky())
+    assert outcome["error"] == {"kind": "invalid", "message": "never uses the gradient", "traceback": ""}
+    assert (tmp_path / "00000" / "log.txt").read_text() == "invalid: never uses the gradient\n"
 
 
 def test_a_folder_is_made_when_the_target_asks_for_it(tmp_path):

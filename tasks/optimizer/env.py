@@ -145,7 +145,7 @@ class OptimizerEnv(SearchEnv):
         """
         (found,) = self.evaluate_many([job], report)
         if isinstance(found, Failure):
-            raise RuleError(found.message.removeprefix("RuleError: "))
+            raise RuleError(found.message)
         return found
 
     def evaluate_many(self, jobs: Sequence[Job], report: Report) -> list[Metrics | Failure]:
@@ -156,7 +156,7 @@ class OptimizerEnv(SearchEnv):
             try:
                 rule = None if job.candidate.get("reference") == MUON else self.rule(job.candidate)
             except RuleError as error:
-                found[place] = Failure("exception", f"RuleError: {error}")
+                found[place] = Failure("invalid", str(error))
                 continue
             together.setdefault((job.seed, job.budget, job.stage), []).append((place, rule))
         for (seed, budget, stage), rules in together.items():
@@ -191,11 +191,13 @@ class OptimizerEnv(SearchEnv):
         write(self.program(job.candidate), folder, outcome.rate, outcome.decay)
 
     def illustrate(self, candidate: Candidate, folder: Path) -> None:
-        """`formula.svg`, `curves.svg` beside references on every child, `update.svg`: its sign and size."""
+        """`formula.svg`; `curves.svg` and `held-out.svg`, beside references; `update.svg`: its sign and size."""
         from automl_ext.tasks.optimizer import illustrate
 
         if candidate.get("reference") != MUON:
-            illustrate.draw(self.program(candidate), self._children(1), self.plan, folder)
+            tasks = [held_out_task(name) for name in self.held_out]
+            longer = replace(self.plan, sweep=self.held_out_steps, steps=self.held_out_steps, repeats=1)
+            illustrate.draw(self.program(candidate), self._children(1), self.plan, tasks, longer, folder)
 
     # ---------------------------------------------------------------- parts
 

@@ -20,6 +20,8 @@ from typing import final
 
 from automl_ext.tasks.optimizer.operations import OPERATIONS
 
+from automl_ext.searcher import CandidateError
+
 Argument = str | float
 """A variable's name, or a constant."""
 
@@ -48,7 +50,7 @@ SCALARS: Mapping[str, Callable[[int, int], float]] = {
 UPDATE = "update"
 
 
-class RuleError(ValueError):
+class RuleError(CandidateError):
     """A program that is no update rule; one line."""
 
 

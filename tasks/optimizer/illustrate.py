@@ -30,12 +30,15 @@ BESIDE = ("momentum", "adamw", "lion", "powersign")
 _STYLE: Any = {"svg.hashsalt": "optimizer", "svg.fonttype": "none", "font.size": SIZE}
 
 
-def draw(program: Program, children: Sequence[Child], plan: Plan, folder: Path) -> None:
-    """`formula.svg`, `curves.svg` and `update.svg` into `folder`."""
+def draw(
+    program: Program, children: Sequence[Child], plan: Plan, held_out: Sequence[Child], longer: Plan, folder: Path
+) -> None:
+    """`formula.svg`, `curves.svg`, `held-out.svg`, `update.svg` into `folder`. longer: the plan on held-out tasks."""
     rules = {"this rule": graph(program), **{name: graph(REFERENCES[name]) for name in BESIDE}}
     with rc_context(_STYLE):
         _save(_formula(program), folder / "formula.svg")
         _save(_curves(rules, children, plan), folder / "curves.svg")
+        _save(_curves(rules, held_out, longer), folder / "held-out.svg")
         _save(_update(rules), folder / "update.svg")
 
 
@@ -53,7 +56,7 @@ def _formula(program: Program) -> Figure:
 
 
 def _curves(rules: dict[str, Graph], children: Sequence[Child], plan: Plan) -> Figure:
-    """The training loss on every child, each rule at its own learning rate; behind it, the validation loss."""
+    """The training loss on every child, each rule at its own learning rate; beside the names, the loss that is told."""
     rows = -(-len(children) // 2)
     figure = Figure(figsize=(WIDTH, 2.6 * rows + 0.2), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False).flatten()
@@ -66,7 +69,7 @@ def _curves(rules: dict[str, Graph], children: Sequence[Child], plan: Plan) -> F
         axes.set(xlabel="step", ylabel="training loss")
         if axes.get_ylim()[1] > 5 * min(line.get_ydata().min() for line in axes.lines):
             axes.set_yscale("log")
-        _finish(axes, f"{child.name}, and validation loss")
+        _finish(axes, f"{child.name}, and {'validation' if child.test is None else 'test'} loss")
     for axes in panels[len(children) :]:
         axes.set_visible(False)
     return figure

@@ -63,8 +63,9 @@ def test_bad_rules_fail_with_their_kind_and_leave_their_neighbours_alone():
     candidates = [good[0], blind, wild, hungry, good[1]]
     jobs = [Job(number, candidate, seed=5) for number, candidate in enumerate(candidates)]
     found = env.evaluate_many(jobs, never_stop)
-    assert isinstance(found[1], Failure) and "never uses the gradient" in found[1].message
-    assert isinstance(found[3], Failure) and "needs 3 memory slots, and 2 are allowed" in found[3].message
+    assert isinstance(found[1], Failure) and isinstance(found[3], Failure)
+    assert found[1].kind == found[3].kind == "invalid" and "never uses the gradient" in found[1].message
+    assert "needs 3 memory slots, and 2 are allowed" in found[3].message
     assert repr(found[2]) == "{'loss': nan}"
     assert found[0] == env.evaluate(jobs[0], never_stop) and found[4] == env.evaluate(jobs[4], never_stop)
     with pytest.raises(ValueError, match=r"^the update never uses the gradient"):
@@ -108,6 +109,8 @@ def test_a_whole_search_is_the_same_with_workers_of_any_number_and_counts_what_i
     assert {*REFERENCES, "muon"} <= {trial.note["name"] for trial in one.trials("final-1")}
     for trial in one.trials("test"):
         assert trial.metrics["heldout_loss"] == pytest.approx(trial.metrics["heldout_diabetes_loss"])
+    pictures = {file.name for file in (one.folder / "best" / "pictures").iterdir()}
+    assert pictures == {"formula.svg", "curves.svg", "held-out.svg", "update.svg"}
     assert {"optimizer.py", "formula.tex"} <= {file.name for file in (one.folder / "best").iterdir()}
     one.close()
     two.close()
