@@ -249,7 +249,19 @@ def _export(run: Run, crew: Crew) -> None:
     if best is None:
         crew.progress.note("no trial succeeded: nothing to export")
         return
+    _describe(run, crew.env)
     export(run, crew, best, run.folder / "best")
+
+
+def _describe(run: Run, env: SearchEnv) -> None:
+    """finalists.json: what each finalist is, in words, by role and name."""
+    found: dict[str, dict[str, str]] = {}
+    for stage in range(1, len(run.config.final) + 1):
+        for trial in run.trials(f"final-{stage}"):
+            own = found.setdefault(str(trial.note["role"]), {})
+            own[str(trial.note["name"])] = env.describe(trial.candidate)
+    if any(text for own in found.values() for text in own.values()):
+        write_json(run.folder / "finalists.json", found)
 
 
 def export(run: Run, crew: Crew, trial: Trial, folder: Path) -> None:

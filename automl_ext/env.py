@@ -138,6 +138,10 @@ class SearchEnv(gymnasium.Env[NDArray[np.float32], Any], ABC):
     def export(self, job: Job, folder: Path) -> None:
         """Write artefacts that load without this package into `folder`. `job.parent`: its last trial's folder."""
 
+    def describe(self, candidate: Candidate) -> str:
+        """A few lines of text that say what a candidate is, for the report's finalists. Cheap; "": nothing to say."""
+        return ""
+
     def illustrate(self, candidate: Candidate, folder: Path) -> None:
         """Write SVG files that show `candidate` into `folder`, for the report."""
 

@@ -14,7 +14,7 @@ __all__ = ["final_table", "printable", "write_report"]
 
 
 def write_report(run: Run, folder: Path | None = None) -> Path:
-    """Write `report.html` into the run's folder, or into `folder`, and return its path. Reads the journal only.
+    """Write `report.html` into the run's folder, or into `folder`, and return its path. Reads the folder only.
 
     Works at any time: while the run goes on, after an interruption, without a single finished trial.
     """

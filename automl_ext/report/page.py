@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _ARXIV = re.compile(r"[a-z.-]{0,20}/?\d{4,7}(\.\d{4,5})?(v\d+)?")
 _PICTURE_BYTES, _PICTURES_BYTES = 400_000, 2_400_000
-_ROWS, _DECISIONS, _CONFIG, _LINES = 60, 300, 30_000, 40
+_ROWS, _DECISIONS, _CONFIG, _LINES, _WORDS = 60, 300, 30_000, 40, 2_000
 
 
 def render(run: Run) -> str:
@@ -68,6 +68,7 @@ def contents(run: Run) -> dict[str, Any]:
         "facts": _facts(run, story),
         "warnings": warnings(run.config, rows, story, baselines, how),
         "table": _table(rows, story),
+        "described": list(_described(run.folder / "finalists.json", rows)),
         "figures": [figure for figure in drawn if figure is not None],
         "doubt": _doubt(found, story),
         "best": None if best is None else {"number": best.number, "stage": best.stage},
@@ -166,6 +167,19 @@ def _table(rows: Sequence[Row], story: Story) -> dict[str, Any] | None:
         note += f" Mean of up to {repeats} repeats ± half of their range."
     more = f" {len(rows) - _ROWS} further rows are left out." if len(rows) > _ROWS else ""
     return {"headings": [shown.heading for shown in columns], "rows": lines, "note": note + more}
+
+
+def _described(file: Path, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """(title, text) of the rows of the table that the environment has words for."""
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    for row in rows[:_ROWS]:
+        own = known.get(row.role) if isinstance(known, dict) else None
+        words = own.get(row.name) if isinstance(own, dict) else None
+        if words:
+            yield title(row.role, row.name), text(words, _WORDS)
 
 
 def _doubt(found: Importance, story: Story) -> str:

@@ -31,6 +31,7 @@ from typing import Annotated, Literal, final
 from automl_ext.tasks.optimizer import alone
 from automl_ext.tasks.optimizer.children import Child, ChildName, child
 from automl_ext.tasks.optimizer.fingerprint import fingerprint
+from automl_ext.tasks.optimizer.formula import lines
 from automl_ext.tasks.optimizer.graph import Graph, Program, RuleError, graph
 from automl_ext.tasks.optimizer.heldout import HeldOut
 from automl_ext.tasks.optimizer.heldout import held_out as held_out_task
@@ -189,6 +190,10 @@ class OptimizerEnv(SearchEnv):
         if outcome is None:
             raise RuleError("it diverges at every learning rate")
         write(self.program(job.candidate), folder, outcome.rate, outcome.decay)
+
+    def describe(self, candidate: Candidate) -> str:
+        """Its formula."""
+        return "" if candidate.get("reference") == MUON else "\n".join(lines(self.program(candidate), "text"))
 
     def illustrate(self, candidate: Candidate, folder: Path) -> None:
         """`formula.svg`; `curves.svg` and `held-out.svg`, beside references; `update.svg`: its sign and size."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import inspect
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from automl_ext import Run, make, search
 from automl_ext.env import Job, never_stop
 from automl_ext.journal import digest
 from automl_ext.registry import SEARCHERS, searcher_class
+from automl_ext.report import write_report
 from automl_ext.searcher import Failure, stream
 from automl_ext.testing import check_target, simulate
 
@@ -109,6 +112,10 @@ def test_a_whole_search_is_the_same_with_workers_of_any_number_and_counts_what_i
     assert {*REFERENCES, "muon"} <= {trial.note["name"] for trial in one.trials("final-1")}
     for trial in one.trials("test"):
         assert trial.metrics["heldout_loss"] == pytest.approx(trial.metrics["heldout_diabetes_loss"])
+    words = json.loads((one.folder / "finalists.json").read_text())
+    assert words["reference"]["sgd"] == "update = g" and words["searched"].keys() and words["reference"]["muon"] == ""
+    page = write_report(one).read_text()
+    assert "The finalists in words" in page and html.escape(words["reference"]["lion"]).splitlines()[0] in page
     pictures = {file.name for file in (one.folder / "best" / "pictures").iterdir()}
     assert pictures == {"formula.svg", "curves.svg", "held-out.svg", "update.svg"}
     assert {"optimizer.py", "formula.tex"} <= {file.name for file in (one.folder / "best").iterdir()}
