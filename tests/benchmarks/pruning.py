@@ -1,9 +1,9 @@
 """AMC's question on a real network: ResNet-20 at a share of its MACs, on test images, before and after fine-tuning.
 
     python tests/benchmarks/pruning.py [--data ../shared/data] [--shares 0.5 0.3] [--tuned 0.5] [--trials 200]
-        [--seeds 3] [--workers 2] [--rows rows.jsonl] [--write tasks/pruning/README.md]
+        [--reward-images 1000] [--seeds 3] [--workers 2] [--rows rows.jsonl] [--write tasks/pruning/README.md]
 
-Every searcher gets as many evaluations on the same 1,000 validation images; the best by
+Every searcher gets as many evaluations on the same validation images, 1,000 by default; the best by
 validation is measured once on the 5,000 test images, beside uniform counts and what torch-pruning's criteria prune in
 one shot. Rivals are recovered as the searched policies are (sequential reconstruction) and, as is usual for them, by
 estimating batch norms anew on the same 500 calibration images. A seed fixes calibration and reward images, search and
@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
     parser.add_argument("--importance", default="reconstruction", help="for searched and uniform policies")
+    parser.add_argument("--reward-images", type=int, default=1000, help="validation images of an evaluation")
     parser.add_argument("--searchers", nargs="*", default=["regularized-evolution", "ddpg"], choices=list(SEARCHERS))
     parser.add_argument("--rows", type=Path, help="JSON lines: what stands there is kept, what is new is added")
     parser.add_argument("--write", type=Path, help="the Markdown file that gets the table")
@@ -176,7 +177,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
         waiting = []
-        for env in (environment(given.data, seed, share, importance=given.importance)
+        for env in (environment(given.data, seed, share, importance=given.importance, reward_images=given.reward_images)
                     for share in given.shares for seed in range(given.seeds)):  # fmt: skip
             have = {row["policy"] for row in rows if (row["share"], row["seed"]) == (env["macs_kept"], env["seed"])}
             found = []
