@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from automl_ext.channels_last import channels_last
 from automl_ext.data import Data, Split, normalise
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -108,21 +109,16 @@ def train(
     """
     loss = loss or functools.partial(functional.cross_entropy, label_smoothing=recipe.smoothing)
     network.to(device)
-    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-    network.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = _sgd(network, recipe)
     split = Split(split.image.to(device), split.label.to(device))
-    if device.type == "cpu" and _narrow(network):
-        transform = _in_plain_order(transform)
     done, mean_loss, stop = start, math.nan, False
-    with mode(network, training=True):
+    with mode(network, training=True), channels_last(network):
         while done < recipe.epochs and not stop:
             mean_loss = _epoch(network, split, data, recipe, done, seed, optimizer, loss, transform)
             done += 1
             if not math.isfinite(mean_loss):
                 raise FloatingPointError(f"the loss is {mean_loss} in epoch {done}")
             stop = report is not None and bool(report(done, metric(network, data.val, data, device)))
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return Trained(done, mean_loss, stop)
 
 
@@ -172,32 +168,6 @@ def augment(
     where = [at.to(image.device) for at in (torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None])]
     moved = image.permute(0, 2, 3, 1)[where[0], where[1], where[2]].permute(0, 3, 1, 2)
     return moved, label if label.ndim == 1 else label[where[0], where[1], where[2]]
-
-
-def _narrow(network: nn.Module) -> bool:
-    """Whether it has a strided 1x1 convolution of fewer than 16 channels.
-
-    oneDNN's gradient of its weights writes past a buffer where images lie channels-last (oneDNN issue 6035, found in
-    torch 2.13), as `augment` and most transforms leave them.
-    """
-    return any(
-        isinstance(module, nn.Conv2d)
-        and module.kernel_size == (1, 1)
-        and max(module.stride) > 1
-        and module.in_channels // module.groups < 16
-        for module in network.modules()
-    )
-
-
-def _in_plain_order(transform: Transform | None) -> Transform:
-    """`transform`, with images in the order of their dimensions behind it; one channel alone would leave that open."""
-
-    def plain(image: Tensor, label: Tensor, progress: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        if transform is not None:
-            image, label = transform(image, label, progress, rng)
-        return image.contiguous().view(-1).view(image.shape), label
-
-    return plain
 
 
 def _epoch(

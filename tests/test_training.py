@@ -237,19 +237,6 @@ def test_a_device_has_a_name():
             resolve_device("cuda")
 
 
-@pytest.mark.parametrize(("width", "plain"), [(4, True), (16, False)])
-def test_narrow_strided_convolutions_get_images_in_plain_order(digits, width, plain):
-    """oneDNN issue 6035: with images channels-last their gradient writes past a buffer."""
-    model = nn.Sequential(
-        nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, 8, 1, stride=2), nn.Flatten(), nn.Linear(128, 10)
-    )
-    seen = []
-    model[0].register_forward_pre_hook(lambda module, given: seen.append(given[0].stride()))
-    few = digits.train[:39]
-    train(model, few, digits, Recipe(epochs=3, shift=1), seed=0, device=CPU)
-    assert {stride == (64, 64, 8, 1) for stride in seen} == {plain}
-
-
 def test_a_transform_sees_the_progress_and_draws_the_same_after_an_interruption(digits):
     def seen(start, epochs):
         calls = []
