@@ -190,6 +190,13 @@ class AugmentationEnv(SearchEnv):
         shares = [count / len(pipeline.schedule) for _, count in parts]
         write([policy for policy, _ in parts], self.ground, self.shape[1:], folder, job.seed, {"before": facts}, shares)
 
+    def describe(self, candidate: Candidate) -> str:
+        """What an image may get, the likeliest first, and how often."""
+        from automl_ext.tasks.augmentation.illustrate import rows
+
+        found = rows(self.pipeline(candidate).schedule)
+        return "\n".join(f"{100 * row.chance:.0f} %: {row.label}" for row in found)
+
     def illustrate(self, candidate: Candidate, folder: Path) -> None:
         """`subpolicies.svg`: train images under them. `operations.svg`: how often and how strong each operation is."""
         from automl_ext.tasks.augmentation import frequencies, illustrate

@@ -48,6 +48,15 @@ def test_what_stands_beside_it():
     assert len(published.subpolicies) == 25 and "Color" not in published.operations
 
 
+def test_a_policy_in_words_says_what_an_image_may_get_and_how_often():
+    env = small()
+    assert env.describe({"reference": "none"}) == ""
+    assert env.describe({"reference": "small-geometry"}).splitlines()[0] == "33 %: Rotate 15"
+    (policy,) = env.pipeline({"reference": "autoaugment-cifar"}).schedule
+    first = policy.subpolicies[0][0]
+    assert first.operation in env.describe({"reference": "autoaugment-cifar"}).splitlines()[0]
+
+
 def test_cutout_comes_behind_every_policy():
     env = small(cutout=0.5)
     (policy,) = env.pipeline(env.space.sample(np.random.default_rng(0))).schedule
