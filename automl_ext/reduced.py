@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from automl_ext.data import Data, DataError, load, split_off
+from automl_ext.data import Data, DataError, Split, load, split_off
 
 
 def reduced(name: str, root: str | None, seed: int, images: int | None, val_images: int) -> Data:
@@ -15,10 +15,13 @@ def reduced(name: str, root: str | None, seed: int, images: int | None, val_imag
     The test part stays whole; mean and std are those of the whole train part. Raises DataError, one line.
     """
     data = load(name, root=root, seed=seed)
-    train = data.train
-    if images is not None and images > len(train):
-        raise DataError(f"images: {name!r} has {len(train)} train images, not {images}")
-    if images is not None and images < len(train):
-        _, train = split_off(train, images / len(train), seed)
+    if images is not None and images > len(data.train):
+        raise DataError(f"images: {name!r} has {len(data.train)} train images, not {images}")
+    train = few(data.train, images, seed)
     order = torch.randperm(len(data.val), generator=torch.Generator().manual_seed(seed))
     return replace(data, train=train, val=data.val[order[:val_images].sort().values])
+
+
+def few(split: Split, images: int | None, seed: int) -> Split:
+    """`images` of the split, class by class; all of them where it has no more, or for None."""
+    return split if images is None or images >= len(split) else split_off(split, images / len(split), seed)[1]

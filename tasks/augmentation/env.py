@@ -41,7 +41,7 @@ from torch import nn
 
 from automl_ext.env import Job, Report, SearchEnv
 from automl_ext.objective import Metrics, Objective
-from automl_ext.reduced import reduced
+from automl_ext.reduced import few, reduced
 from automl_ext.searcher import Variation
 from automl_ext.space import Candidate
 from automl_ext.training import Recipe, accuracy, resolve_device, train
@@ -58,7 +58,9 @@ class AugmentationEnv(SearchEnv):
 
     space: autoaugment, fast, randaugment, trivialaugment or schedule, see encoding.py. estimator: see above.
     dataset, root: as automl_ext.data takes them. images: how many train images a child sees, all by default; drawn by
-    the seed, class by class. val_images: how many validation images judge it.
+    the seed, class by class. search_images: how many of these in the search itself; final stages see all. Fewer images
+    tell policies apart as all do, fewer epochs prefer those that change little. val_images: how many validation images
+    judge it.
     network, width: see child.py. epochs, batch, rate, weight_decay: of a training without a budget.
     flip, shift, cutout: mirror half of the images, move by up to so many pixels, then, behind the policy, cover a
     square of that share of the side.
@@ -79,6 +81,7 @@ class AugmentationEnv(SearchEnv):
         *,
         root: str | None = None,
         images: Count | None = None,
+        search_images: Count | None = None,
         val_images: Count = 1000,
         network: str = "resnet8",
         width: Annotated[float, Field(gt=0, le=16)] = 1,
@@ -105,6 +108,7 @@ class AugmentationEnv(SearchEnv):
         self.estimator, self.epochs, self.seed, self.cutout = estimator, epochs, seed, cutout
         self.network, self.width, self.device = network, width, resolve_device(device)
         self.data = reduced(dataset, root, seed, images, val_images)
+        self.searched = few(self.data.train, search_images, seed)
         shape = tuple(self.data.train.image.shape[1:])
         self.shape: tuple[int, int, int] = (shape[0], shape[1], shape[2])
         child.check_fit(network, self.shape, self.data.classes, width, self.data.train.label.ndim > 1)
@@ -220,9 +224,10 @@ class AugmentationEnv(SearchEnv):
         network = self._fresh(job.seed)
         if earlier is not None:
             network.load_state_dict(dict(earlier.state))
+        split = self.searched if job.stage == "search" else self.data.train
         transform = self._transform(pipeline, epochs / self.epochs if going_on else 1.0)
         done = train(
-            network, self.data.train, self.data, self._recipe(epochs, pipeline.base, going_on),
+            network, split, self.data, self._recipe(epochs, pipeline.base, going_on),
             seed=job.seed, device=self.device, report=report if job.stopping is not None else None,
             transform=transform, start=earlier.epochs if earlier else 0,
         )  # fmt: skip

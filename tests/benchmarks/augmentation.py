@@ -5,9 +5,10 @@
     python tests/benchmarks/augmentation.py cifar10 --data ../shared/data
     python tests/benchmarks/augmentation.py fashion-mnist
 
-A split draws which images are labelled. On each, evolution in the space `selective` trains a child a candidate for a
-short while; the best few are trained in full, then the best three of them, a few times, beside the references and the
-best of as many random candidates. RandAugment's 15 settings are trained for the same short while and the best in full.
+A split draws which images are labelled. On each, evolution in the space `selective` trains a child a candidate, fewer
+epochs or on fewer images; the best few are trained in full, and where that is short the best three of them some more
+times, beside the references and the best of as many random candidates. RandAugment's 15 settings are trained as briefly
+and the best in full.
 With --density also AutoAugment's space as Fast AutoAugment goes about it: 200 policies are scored by density, without
 training, the best ten and the best five together trained for a short while, the best two of these in full. All
 choices are made on validation images, test images are read once.
@@ -33,18 +34,18 @@ ID = "automl_ext/Augmentation-v0"
 TASKS: dict[str, dict[str, Any]] = {
     "digits": {
         "env": {"dataset": "digits", "images": 200, "epochs": 150, "rate": 0.1},
-        "short": 40, "trials": 100, "top": 8, "repeats": 3,
+        "short": {"epochs": 40}, "trials": 100, "top": 8, "repeats": 3,
     },
     "cifar10": {
         "env": {"images": 1000, "epochs": 80, "rate": 0.1, "flip": True, "shift": 4, "val_images": 2500},
-        "short": 12, "trials": 30, "top": 4, "repeats": 1,
+        "short": {"search_images": 400}, "trials": 24, "top": 4, "repeats": 1,
     },
     "fashion-mnist": {
         "env": {"dataset": "fashion-mnist", "images": 1000, "epochs": 60, "rate": 0.1, "val_images": 2000},
-        "short": 12, "trials": 30, "top": 4, "repeats": 1,
+        "short": {"search_images": 400}, "trials": 24, "top": 4, "repeats": 1,
     },
 }  # fmt: skip
-"""short: epochs of a child in the search; trials: candidates; top: trained in full; repeats: trainings of a row."""
+"""short: what a training in the search spares; trials: candidates; top: trained in full; repeats: of a row's training."""
 Row = dict[str, Any]
 """task, split, policy, role, test: accuracy in percent, mean over repeats; seconds: of what found it."""
 
@@ -57,14 +58,14 @@ def environment(name: str, split: int, data: Path, **options: Any) -> dict[str, 
 def played(name: str, split: int, given: argparse.Namespace, out: Path) -> list[Row]:
     """The rows of one split: a search a row that was searched for, the first with all references."""
     task = TASKS[name]
-    whole, repeats, short = task["env"]["epochs"], task["repeats"], {"epochs": task["short"]}
-    last = {"top": 2, "budget": whole, "seeds": repeats}
+    whole, repeats, short = task["env"]["epochs"], task["repeats"], task["short"]
+    first, last = {"top": task["top"], "budget": whole}, {"top": 2, "budget": whole, "seeds": repeats}
     evolution = {"name": "regularized-evolution", "population": max(10, task["trials"] // 5), "sample": 5}
     searches: dict[str, dict[str, Any]] = {
         "searched": {
             "env": environment(name, split, given.data, space="selective") | short, "searcher": evolution,
             "trials": task["trials"], "baselines": ["random"],
-            "final": [{"top": task["top"], "budget": whole}, last | {"top": 3}],
+            "final": [first, last | {"top": 3}] if repeats > 1 else [first],
         },
         "randaugment, best of 15": {
             "env": environment(name, split, given.data, space="randaugment") | short,
@@ -74,7 +75,7 @@ def played(name: str, split: int, given: argparse.Namespace, out: Path) -> list[
     if given.density:
         searches["autoaugment's space, by density"] = {
             "env": environment(name, split, given.data, estimator="density"), "searcher": evolution,
-            "trials": 200, "final": [{"top": 10, "budget": task["short"]}, last],
+            "trials": 200, "final": [{"top": 10, "budget": whole // 4}, last],
         }  # fmt: skip
     rows: list[Row] = []
     for label, search_for in searches.items():

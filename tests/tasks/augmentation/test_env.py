@@ -191,3 +191,17 @@ def test_an_env_of_its_own_network_and_masks(tmp_path, monkeypatch):
     assert 0 <= found["accuracy"] <= 1
     with pytest.raises(ValueError, match=r"gives \(2, 10\)|is needed"):
         AugmentationEnv(**{**SMALL, **given}, network="resnet8")
+
+
+def test_a_search_trains_on_fewer_images_and_final_stages_on_all(monkeypatch):
+    env, seen = small(search_images=30), []
+    monkeypatch.setattr(
+        "automl_ext.tasks.augmentation.env.train", lambda network, split, *rest, **more: seen.append(split)
+    )
+    for stage in ("search", "final-1", "test"):
+        with pytest.raises(AttributeError):  # nothing was trained
+            env._trained(env.pipeline({"reference": "none"}), Job(0, {}, stage=stage), never_stop)
+    assert [len(split) for split in seen] == [30, 60, 60]
+    counts = np.bincount(seen[0].label.numpy(), minlength=10)
+    assert counts.sum() == 30 and counts.min() == counts.max() == 3
+    assert len(small(search_images=1000).searched) == 60
