@@ -45,7 +45,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "short": {"search_images": 400}, "trials": 24, "top": 4, "repeats": 1,
     },
 }  # fmt: skip
-"""short: what a training in the search spares; trials: candidates; top: trained in full; repeats: of a row's training."""
+"""short: what the search spares; trials: candidates; top: trained in full; repeats: of a row's training."""
 Row = dict[str, Any]
 """task, split, policy, role, test: accuracy in percent, mean over repeats; seconds: of what found it."""
 
