@@ -152,12 +152,15 @@ def rediscovery_rows(options: argparse.Namespace) -> Iterator[str]:
     """From random programs: the best of each search and Adam, both with the same sweep, on 20 new seeds."""
     one_thread()
     rows, wins = Rows(options.out / "rediscovery.jsonl"), 0
-    env = {"space": "programs", "children": ["mlp"], "memory": 2, **SHORT}
-    searcher = {"name": "regularized-evolution", "population": 200, "sample": 20, "restart": 3000}
+    env = {"space": "programs", "children": ["mlp"], "memory": 2, "repeats": 4, **SHORT}
+    searcher = {"name": "regularized-evolution", "population": 500, "sample": 10}
+    final = [{"top": 20, "budget": 100, "seeds": 5}]
     yield "| seed | programs | loss | Adam | difference, standard errors | program |"
     yield "|---|---|---|---|---|---|"
     for seed in range(options.seeds):
-        own = rows.get(f"{options.trials} {seed}", lambda s=seed: searched("programs", env, searcher, options, s))
+        own = rows.get(
+            f"{options.trials} {seed}", lambda s=seed: searched("programs", env, searcher, options, s, final)
+        )
         program = statements(own["program"])
         scores = rows.get(f"{options.trials} {seed} beside", lambda p=program: _beside(p, env))
         differences = np.array(scores["adam"]) - np.array(scores["found"])
