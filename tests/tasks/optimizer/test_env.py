@@ -111,6 +111,7 @@ def test_a_whole_search_is_the_same_with_workers_of_any_number_and_counts_what_i
     assert sum(trial.origin == "cached" for trial in found) > 3
     assert {*REFERENCES, "muon"} <= {trial.note["name"] for trial in one.trials("final-1")}
     for trial in one.trials("test"):
+        assert next(iter(trial.metrics)) == "heldout_loss"
         assert trial.metrics["heldout_loss"] == pytest.approx(trial.metrics["heldout_diabetes_loss"])
     words = json.loads((one.folder / "finalists.json").read_text())
     assert words["reference"]["sgd"] == "update = g" and words["searched"].keys() and words["reference"]["muon"] == ""
