@@ -31,7 +31,7 @@ from typing import Annotated, Literal, final
 from automl_ext.tasks.optimizer import alone
 from automl_ext.tasks.optimizer.children import Child, ChildName, child
 from automl_ext.tasks.optimizer.fingerprint import fingerprint
-from automl_ext.tasks.optimizer.formula import lines
+from automl_ext.tasks.optimizer.formula import lines as formulas
 from automl_ext.tasks.optimizer.graph import Graph, Program, RuleError, graph
 from automl_ext.tasks.optimizer.heldout import HeldOut
 from automl_ext.tasks.optimizer.heldout import held_out as held_out_task
@@ -192,7 +192,7 @@ class OptimizerEnv(SearchEnv):
 
     def describe(self, candidate: Candidate) -> str:
         """Its formula."""
-        return "" if candidate.get("reference") == MUON else "\n".join(lines(self.program(candidate), "text"))
+        return "" if candidate.get("reference") == MUON else "\n".join(formulas(self.program(candidate), "text"))
 
     def illustrate(self, candidate: Candidate, folder: Path) -> None:
         """`formula.svg`; `curves.svg` and `held-out.svg`, beside references; `update.svg`: its sign and size."""
