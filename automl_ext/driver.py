@@ -222,8 +222,9 @@ def _search_stage(run: Run, crew: Crew, searcher: Searcher, config: Config) -> S
         return job_seed(config.seed, "evaluate", number if config.seeds == "per-trial" else 0)
 
     limit = run.manifest.get("searched", config.trials)
+    timed = config.wall_time is not None and "searched" not in run.manifest
     stopping = build_stopping(config, crew.goals, crew.env.target)
-    return Stage(run, crew, "search", searcher, seed_of, limit, stopping=stopping)
+    return Stage(run, crew, "search", searcher, seed_of, limit, stopping=stopping, timed=timed)
 
 
 def _baseline(run: Run, crew: Crew, component: Component) -> None:

@@ -45,6 +45,11 @@ class Journal:
     def __contains__(self, number: int) -> bool:
         return 0 <= number < len(self._offsets) and self._offsets[number] >= 0
 
+    @property
+    def end(self) -> int:
+        """The number behind the highest that a line has."""
+        return len(self._offsets)
+
     def append(self, trial: Trial) -> None:
         """Write one trial and wait until it is on disk. Raises JournalError for a number that is there already."""
         if self._handle is None:

@@ -51,6 +51,7 @@ class Stage:
     """One stage of a run. `seed_of` gives a trial's seed; `checked`: candidates must lie in the space.
 
     stopping: stops evaluations by their curves; these then run one by one, since a batch has no curve for each.
+    timed: whether the wall time ends it; what the journal holds already is always repeated.
 
     Raises RunError when a searcher breaks its contract, the journal does not repeat, or `max_failures` is reached.
     """
@@ -64,6 +65,7 @@ class Stage:
     first: int = 0
     checked: bool = True
     stopping: Rule | None = None
+    timed: bool = False
 
     def __post_init__(self) -> None:
         config, env = self.run.config, self.crew.env
@@ -89,7 +91,7 @@ class Stage:
         while True:
             if self.crew.halt.interrupted:
                 self._drain()
-            if self.crew.halt.over and self.name == "search":
+            if self.timed and self.crew.halt.over and self.order.asked >= self.run.journal.end:
                 self.order.stop()
             event, number = self.order.next()
             if event == "ask":
@@ -266,7 +268,7 @@ class Stage:
 
     def _seconds_left(self, told: int) -> float | None:
         """An estimate from this session's own pace; None before the first evaluation."""
-        wall = self.crew.halt.left()
+        wall = self.crew.halt.left() if self.timed else None
         if self.limit is None or not self._evaluated:
             return wall
         left = (time.monotonic() - self._started) / self._evaluated * (self.limit - told)

@@ -18,7 +18,8 @@ import pytest
 from automl_ext import Choice, Integer, Objective, Proposal, Real, Run, SearchEnv, Space
 from automl_ext.driver import Interrupted, RunError, search
 from automl_ext.executors import WorkerDied
-from automl_ext.journal import digest
+from automl_ext.halt import Halt
+from automl_ext.journal import decode, digest, write_json
 from automl_ext.progress import Silent
 from automl_ext.worker import work
 
@@ -297,13 +298,34 @@ def test_the_target_stops_the_search_at_a_tell(tmp_path):
     assert len(scores) <= first + 3 < 500
 
 
-@pytest.mark.slow
-def test_wall_time_stops_the_search_and_the_finals_are_played(tmp_path):
-    run = play(tmp_path, trials=10**6, wall_time=0.5, final=[{"top": 1}], cache=False)
-    assert 1 < len(list(run.trials("search"))) < 10**5
-    assert len(list(run.trials("final-1"))) == 2
+def test_wall_time_stops_the_search_and_the_finals_are_played(tmp_path, monkeypatch):
+    fields = {"trials": 10**6, "wall_time": 0.2, "final": [{"top": 1}], "cache": False, "baselines": ["random"]}
+    run = play(tmp_path, **fields)
+    searched = len(list(run.trials("search")))
+    assert 1 < searched < 10**5
+    assert [trial.note["role"] for trial in run.trials("final-1")] == ["searched", "reference", "baseline"]
+    assert len(list(run.baselines["random"].trials("search"))) == searched
     before = signature(run)
+    monkeypatch.setattr(Halt, "over", True)
     assert signature(play(tmp_path, resume=run.folder)) == before
+    journal = run.folder / "trials.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: searched + 1]))
+    assert signature(play(tmp_path, resume=run.folder)) == before
+
+
+def test_what_is_recorded_is_repeated_also_where_the_wall_time_is_over_before(tmp_path, monkeypatch):
+    env = Plane()
+    run = play(tmp_path, env, executor=Threads(env), wall_time=1000, trials=12)
+    journal = run.folder / "trials.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    torn = [line for line in lines[:8] if decode(line).number != 2]
+    expected = max(decode(line).number for line in torn) + 1
+    journal.write_bytes(b"".join(torn))
+    write_json(run.folder / "manifest.json", {k: v for k, v in run.manifest.items() if k != "searched"})
+    monkeypatch.setattr(Halt, "over", True)
+    again = play(tmp_path, resume=run.folder)
+    assert sorted(trial.number for trial in again.trials("search")) == list(range(expected))
 
 
 def test_a_signal_ends_the_run_which_can_be_resumed(tmp_path):
