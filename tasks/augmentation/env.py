@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
+from automl_ext.data import DataError, Split
 from automl_ext.env import Job, Report, SearchEnv
 from automl_ext.objective import Metrics, Objective
 from automl_ext.reduced import few, reduced
@@ -108,7 +109,7 @@ class AugmentationEnv(SearchEnv):
         self.estimator, self.epochs, self.seed, self.cutout = estimator, epochs, seed, cutout
         self.network, self.width, self.device = network, width, resolve_device(device)
         self.data = reduced(dataset, root, seed, images, val_images)
-        self.searched = few(self.data.train, search_images, seed)
+        self.searched = self._searched(search_images)
         shape = tuple(self.data.train.image.shape[1:])
         self.shape: tuple[int, int, int] = (shape[0], shape[1], shape[2])
         child.check_fit(network, self.shape, self.data.classes, width, self.data.train.label.ndim > 1)
@@ -127,6 +128,16 @@ class AugmentationEnv(SearchEnv):
         )
         self.ground = Ground(fill_of(self.data.mean), self._bank(), interpolation, fill_mask)
         self._folds: tuple[str, list[nn.Module]] | None = None
+
+    def _searched(self, images: int | None) -> Split:
+        """What a child of the search sees. Raises DataError."""
+        if images is None:
+            return self.data.train
+        if self.estimator == "density":
+            raise DataError("search_images: density trains no child in the search; leave it out, or use retrain")
+        if images > len(self.data.train):
+            raise DataError(f"search_images: a child sees {len(self.data.train)} images, not {images}")
+        return few(self.data.train, images, self.seed)
 
     # ---------------------------------------------------------------- what searchers see
 

@@ -204,4 +204,11 @@ def test_a_search_trains_on_fewer_images_and_final_stages_on_all(monkeypatch):
     assert [len(split) for split in seen] == [30, 60, 60]
     counts = np.bincount(seen[0].label.numpy(), minlength=10)
     assert counts.sum() == 30 and counts.min() == counts.max() == 3
-    assert len(small(search_images=1000).searched) == 60
+    assert len(small().searched) == len(small(search_images=60).searched) == 60
+
+
+def test_search_images_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match=r"search_images: a child sees 60 images, not 61"):
+        small(search_images=61)
+    with pytest.raises(ValueError, match=r"search_images: density trains no child in the search"):
+        small(search_images=30, estimator="density")
