@@ -29,6 +29,7 @@ from pruning_table import write
 from scipy.stats import t as student
 
 from automl_ext import Run, search
+from automl_ext.driver import build_env
 
 ID = "automl_ext/Augmentation-v0"
 TASKS: dict[str, dict[str, Any]] = {
@@ -84,8 +85,10 @@ def played(name: str, split: int, given: argparse.Namespace, out: Path) -> list[
             name=f"{name}-{len(rows)}", seed=split, seeds="common", out=out,
             executor={"name": "process", "workers": given.workers}, **search_for,
         )  # fmt: skip
-        found = tested(search(run), name, split, label, time.perf_counter() - began)
-        rows += [row for row in found if not rows or row["role"] == "searched"]
+        env = build_env(run.config)
+        if rows:
+            env.references = {}  # the first search's stand for all
+        rows += tested(search(run, env=env), name, split, label, time.perf_counter() - began)
     return rows
 
 
