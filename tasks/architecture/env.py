@@ -30,7 +30,7 @@ from automl_ext.tasks.architecture.trained import Training, direct, summed
 from numpy.typing import NDArray
 from pydantic import Field
 
-from automl_ext.data import DataError
+from automl_ext.data import Data, DataError
 from automl_ext.env import Job, Report, SearchEnv
 from automl_ext.objective import Metrics, Objective
 from automl_ext.reduced import reduced
@@ -135,21 +135,15 @@ class ArchitectureEnv(SearchEnv):
             data = reduced(dataset, root, seed, images, val_images)
             if data.train.label.ndim > 1:
                 raise DataError(f"dataset: {dataset!r} has masks, and a class an image is needed")
-            shape = (data.train.image.shape[1], data.train.image.shape[2], data.train.image.shape[3])
-            family = family_of(space, shape, data.classes, space_options or {})
+            regularized = {"cutout": cutout, "drop_path": drop_path, "auxiliary": auxiliary}
             self.latencies = latency == "table"
-            if self.latencies and (family.pieces is None or "latency_ms" not in goals):
-                raise ArchitectureError("latency: a table needs the space mobile and latency_ms among the objectives")
-            by_table = partial(summed, family=family, shape=shape)
-            timed = by_table if self.latencies else partial(direct, shape=shape)
-            self.training = Training(
-                family, data, shape, recipe, resolve_device(device), cutout, drop_path, auxiliary,
-                timed if "latency_ms" in goals else None,
-            )  # fmt: skip
+            self.training = _training(
+                space, space_options or {}, data, goals, recipe, resolve_device(device), self.latencies, regularized
+            )
             self.evaluator = self.training
             if estimator == "predictor":
                 self.evaluator = Predicted(self.training, self.features, predictor_samples, seed)
-            self.space = family.space
+            self.space = self.training.family.space
             self.references = _references(self.training)
             self.training.check(self.references)
         self.objectives = tuple(
@@ -234,6 +228,27 @@ def _goals(objectives: Mapping[str, Goal] | None) -> dict[str, Goal]:
         if direction != GOALS[name]:
             raise ArchitectureError(f"objectives: {name} is to be {GOALS[name]}imised, not {direction}imised")
     return dict(objectives or {"accuracy": "max"})
+
+
+def _training(
+    space: SpaceName,
+    space_options: dict[str, Any],
+    data: Data,
+    goals: Mapping[str, Goal],
+    recipe: Recipe,
+    device: torch.device,
+    by_table: bool,
+    regularized: dict[str, Any],
+) -> Training:
+    """How networks of the space are trained on the data. by_table: latency is the sum over parts."""
+    shape = (data.train.image.shape[1], data.train.image.shape[2], data.train.image.shape[3])
+    family = family_of(space, shape, data.classes, space_options)
+    if by_table and (family.pieces is None or "latency_ms" not in goals):
+        raise ArchitectureError("latency: a table needs the space mobile and latency_ms among the objectives")
+    timed = partial(summed, family=family, shape=shape) if by_table else partial(direct, shape=shape)
+    return Training(
+        family, data, shape, recipe, device, **regularized, latency=timed if "latency_ms" in goals else None
+    )
 
 
 def _references(training: Training) -> dict[str, Candidate]:
