@@ -72,9 +72,9 @@ def test_a_chain_of_depth_18_builds_at_once():
     space = Space(Choice("op", list("abcde")))
     for _ in range(18):
         space = Space(Choice("op", list("abcde"), branches=dict.fromkeys("abcde", space)))
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(space.slots) == 19 and space.dim == 95
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
 
 
 def rule(depth: int, name: str = "op") -> Space:
