@@ -7,8 +7,7 @@
 
 A split draws which images are labelled. On each, evolution in the space `selective` trains a child a candidate, fewer
 epochs or on fewer images; the best few are trained in full, and where that is short the best three of them some more
-times, beside the references and the best of as many random candidates. RandAugment's 15 settings are trained as briefly
-and the best in full.
+times, beside the references. As many random candidates, and RandAugment's 15 settings, are chosen from in the same way.
 With --density also AutoAugment's space as Fast AutoAugment goes about it: 200 policies are scored by density, without
 training, the best ten and the best five together trained for a short while, the best two of these in full. All
 choices are made on validation images, test images are read once.
@@ -48,7 +47,7 @@ TASKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """short: what the search spares; trials: candidates; top: trained in full; repeats: of a row's training."""
 Row = dict[str, Any]
-"""task, split, policy, role, test: accuracy in percent, mean over repeats; seconds: of what found it."""
+"""task, split, policy, role, test: accuracy in percent, mean over repeats; seconds: of all evaluations of a search."""
 
 
 def environment(name: str, split: int, data: Path, **options: Any) -> dict[str, Any]:
@@ -56,45 +55,46 @@ def environment(name: str, split: int, data: Path, **options: Any) -> dict[str, 
     return {"id": ID, "seed": split, **TASKS[name]["env"], **own, **options}
 
 
-def played(name: str, split: int, given: argparse.Namespace, out: Path) -> list[Row]:
-    """The rows of one split: a search a row that was searched for, the first with all references."""
+def searches(name: str, split: int, given: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Label -> what differs in the config. All choose alike: by short trainings, then by whole ones."""
     task = TASKS[name]
     whole, repeats, short = task["env"]["epochs"], task["repeats"], task["short"]
-    first, last = {"top": task["top"], "budget": whole}, {"top": 2, "budget": whole, "seeds": repeats}
+    first, last = {"top": task["top"], "budget": whole}, {"top": 3, "budget": whole, "seeds": repeats}
+    selective = environment(name, split, given.data, space="selective") | short
+    common = {"env": selective, "trials": task["trials"], "final": [first, last] if repeats > 1 else [first]}
     evolution = {"name": "regularized-evolution", "population": max(10, task["trials"] // 5), "sample": 5}
-    searches: dict[str, dict[str, Any]] = {
-        "searched": {
-            "env": environment(name, split, given.data, space="selective") | short, "searcher": evolution,
-            "trials": task["trials"], "baselines": ["random"],
-            "final": [first, last | {"top": 3}] if repeats > 1 else [first],
-        },
-        "randaugment, best of 15": {
-            "env": environment(name, split, given.data, space="randaugment") | short,
-            "searcher": {"name": "grid", "bins": 5}, "trials": 15, "final": [last | {"top": 1}],
-        },
-    }  # fmt: skip
+    settings = environment(name, split, given.data, space="randaugment") | short
+    found: dict[str, dict[str, Any]] = {
+        "searched": common | {"searcher": evolution},
+        "best random policy": common | {"searcher": "random"},
+        "randaugment, best of 15": common | {"env": settings, "searcher": {"name": "grid", "bins": 5}, "trials": 15},
+    }
     if given.density:
-        searches["autoaugment's space, by density"] = {
+        found["autoaugment's space, by density"] = {
             "env": environment(name, split, given.data, estimator="density"), "searcher": evolution,
-            "trials": 200, "final": [{"top": 10, "budget": whole // 4}, last],
+            "trials": 200, "final": [{"top": 10, "budget": whole // 4}, last | {"top": 2}],
         }  # fmt: skip
+    return found
+
+
+def played(name: str, split: int, given: argparse.Namespace, out: Path) -> list[Row]:
+    """The rows of one split: a search a row that was searched for, the first with all references."""
     rows: list[Row] = []
-    for label, search_for in searches.items():
-        began = time.perf_counter()
-        run = Run.create(
-            name=f"{name}-{len(rows)}", seed=split, seeds="common", out=out,
-            executor={"name": "process", "workers": given.workers}, **search_for,
-        )  # fmt: skip
+    for place, (label, fields) in enumerate(searches(name, split, given).items()):
+        folder = out / f"{name}-{place}-s{split}"
+        executor = {"name": "process", "workers": given.workers}
+        config = {"name": f"{name}-{place}", "seed": split, "seeds": "common", "executor": executor, **fields}
+        run = Run.resume(folder) if folder.exists() else Run.create(config, out=out)
         env = build_env(run.config)
-        if rows:
+        if place:
             env.references = {}  # the first search's stand for all
-        rows += tested(search(run, env=env), name, split, label, time.perf_counter() - began)
+        rows += tested(search(run, env=env), name, split, label)
     return rows
 
 
-def tested(run: Run, name: str, split: int, label: str, seconds: float) -> list[Row]:
+def tested(run: Run, name: str, split: int, label: str) -> list[Row]:
     """What the test stage measured, a policy a row; of the searched ones the best by validation."""
-    best = str(run.best().note["name"])
+    best, seconds = str(run.best().note["name"]), sum(trial.seconds for trial in run.trials())
     found: dict[tuple[str, str], list[float]] = {}
     for trial in run.trials("test"):
         if trial.metrics is not None:
@@ -103,7 +103,7 @@ def tested(run: Run, name: str, split: int, label: str, seconds: float) -> list[
     rows: list[Row] = []
     for (role, who), values in found.items():
         if role != "searched" or who == best:
-            policy = {"searched": label, "baseline": "best random policy"}.get(role, who)
+            policy = label if role == "searched" else who
             rows.append({"task": name, "split": split, "policy": policy, "role": role, "test": statistics.mean(values)})
             rows[-1] |= {"seconds": seconds, "name": who} if role == "searched" else {}
     run.close()
@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--density", action="store_true", help="AutoAugment's space by density, too")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="where runs stay, and go on; they go with the process otherwise")
     parser.add_argument("--rows", type=Path, help="JSON lines: what stands there is kept, what is new is added")
     parser.add_argument("--write", type=Path, help="the Markdown file that gets the table")
     given = parser.parse_args()
@@ -159,7 +160,7 @@ def main() -> None:
             if any((row["task"], row["split"]) == (given.task, split) for row in rows):
                 continue
             began = time.perf_counter()
-            new = played(given.task, split, given, Path(folder))
+            new = played(given.task, split, given, given.out or Path(folder))
             rows += new
             print(f"split {split}: {time.perf_counter() - began:.0f} s", *new, sep="\n  ", flush=True)
             if given.rows:
