@@ -23,5 +23,13 @@ def reduced(name: str, root: str | None, seed: int, images: int | None, val_imag
 
 
 def few(split: Split, images: int | None, seed: int) -> Split:
-    """`images` of the split, class by class; all of them where it has no more, or for None."""
-    return split if images is None or images >= len(split) else split_off(split, images / len(split), seed)[1]
+    """About `images` of the split, rounded class by class; all of them where it has no more, or for None.
+
+    Raises DataError where nothing is left.
+    """
+    if images is None or images >= len(split):
+        return split
+    try:
+        return split_off(split, images / len(split), seed)[1]
+    except DataError:
+        raise DataError(f"images: {images} of {len(split)} train images are too few, class by class") from None

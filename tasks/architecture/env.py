@@ -112,7 +112,7 @@ class ArchitectureEnv(SearchEnv):
         fidelities: dict[str, Epochs] | None = None,
         features: Literal["paths", "one-hot"] = "paths",
         device: Literal["auto", "cpu", "cuda"] = "auto",
-        seed: int = 0,
+        seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         _refuse_foreign(estimator, locals())
         self.paths = space == "nasbench201" and features == "paths"

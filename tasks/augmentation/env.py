@@ -104,7 +104,7 @@ class AugmentationEnv(SearchEnv):
         fold_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None,
         combine: Annotated[int, Field(ge=0, le=100)] = 5,
         device: Literal["auto", "cpu", "cuda"] = "auto",
-        seed: int = 0,
+        seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         self.estimator, self.epochs, self.seed, self.cutout = estimator, epochs, seed, cutout
         self.network, self.width, self.device = network, width, resolve_device(device)
@@ -117,17 +117,36 @@ class AugmentationEnv(SearchEnv):
         if estimator == "density":
             self.folds.parts(self.data.train, seed)
         self.fold_epochs = fold_epochs or epochs
-        self.encoding, self.left_out = encode(space, operations, ranges, self.shape, segments, epochs)
+        self._check_images(fill_mask)
+        self.encoding, useless = encode(space, operations, ranges, self.shape, segments, epochs, self._grey())
+        self.left_out = {o: reason for o, reason in useless.items() if operations is None or o in operations}
         self.space, self.combines = self.encoding.space, combine
         self.notes = [f"{name} is left out: it {reason}" for name, reason in self.left_out.items()]
         base = " and ".join(word for word, on in (("flip", flip), ("crop", shift)) if on).replace(" ", "-")
-        self._pipelines = references(base, self.left_out)
+        self._pipelines = references(base, useless)
         self.references = {name: {"reference": name} for name in self._pipelines}
         self.base = Recipe(
             epochs=epochs, batch=batch, rate=rate, weight_decay=weight_decay, flip=flip, shift=shift, smoothing=0.0
         )
         self.ground = Ground(fill_of(self.data.mean), self._bank(), interpolation, fill_mask)
         self._folds: tuple[str, list[nn.Module]] | None = None
+
+    def _check_images(self, fill_mask: int) -> None:
+        """DataError for what policies cannot be applied to, or would not change."""
+        channels, side = self.shape[0], min(self.shape[1:])
+        if channels not in (1, 3):
+            raise DataError(f"dataset: policies are for images of 1 or 3 channels, these have {channels}")
+        if self.data.train.label.ndim > 1 and self.data.classes > 256:
+            raise DataError(f"dataset: policies move masks of at most 256 classes, these have {self.data.classes}")
+        if self.data.train.label.ndim > 1 and fill_mask >= self.data.classes:
+            raise DataError(f"fill_mask: a class from 0 to {self.data.classes - 1} is needed, not {fill_mask}")
+        if self.cutout and int(self.cutout * side) == 0:
+            raise DataError(f"cutout: {self.cutout:g} of {side} pixels is less than one; leave it out, or cover more")
+
+    def _grey(self) -> bool:
+        """Whether the channels of all train images are alike."""
+        image = self.data.train.image
+        return bool((image == image[:, :1]).all())
 
     def _searched(self, images: int | None) -> Split:
         """What a child of the search sees. Raises DataError."""

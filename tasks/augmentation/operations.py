@@ -95,7 +95,8 @@ RANGES: Mapping[RangeSet, Mapping[str, Range]] = {
 
 
 def value_at(operation: str, magnitude: float, ranges: RangeSet = "autoaugment") -> float | None:
-    """The operation's value at a magnitude in [0, 1]; None for one without. Bits are whole.
+    """The operation's value at a magnitude in [0, 1]; None for one without. Bits are whole; of the rest 12
+    digits count, so that the middle of factors is exactly 1.
 
     Raises KeyError for an operation that the ranges do not have.
     """
@@ -103,16 +104,21 @@ def value_at(operation: str, magnitude: float, ranges: RangeSet = "autoaugment")
         return None
     low, high = RANGES[ranges][operation]
     value = low + (high - low) * magnitude
-    return float(round(value)) if operation == "Posterize" else value
+    return float(round(value)) if operation == "Posterize" else round(value, 12)
 
 
-def useless(operations: tuple[str, ...], shape: tuple[int, int, int], ranges: RangeSet) -> dict[str, str]:
-    """Those of `operations` that do nothing to images of `shape` (c, h, w), with the reason."""
-    channels, side, area = shape[0], min(shape[1:]), shape[1] * shape[2]
+def useless(
+    operations: tuple[str, ...], shape: tuple[int, int, int], ranges: RangeSet, grey: bool = False
+) -> dict[str, str]:
+    """Those of `operations` that do nothing to images of `shape` (c, h, w), with the reason.
+
+    grey: whether the channels of each are alike, as one channel is.
+    """
+    side, area = min(shape[1:]), shape[1] * shape[2]
     left: dict[str, str] = {}
     for name in operations:
         whole = name in ("TranslateX", "TranslateY", "Cutout") and name in RANGES[ranges]
-        if OPERATIONS[name].colour and channels == 1:
+        if OPERATIONS[name].colour and (grey or shape[0] == 1):
             left[name] = "changes colours only, and these images are grey"
         elif name == "Equalize" and area <= 255:
             left[name] = f"needs more than 255 pixels, and these images have {area}"

@@ -16,6 +16,10 @@ Images = NDArray[np.uint8]
 Values = NDArray[np.float64]
 
 _GREYS = np.arange(256, dtype=np.float32)
+_SAME = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], dtype=np.float32)
+_EDGES = np.array([[-1, -1, -1], [-1, 9, -1], [-1, -1, -1]], dtype=np.float32)
+_SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]])
+"""Thirteenths."""
 
 
 def invert(images: Images, values: Values) -> Images:
@@ -60,11 +64,19 @@ def colour(images: Images, values: Values) -> Images:
 def sharpness(images: Images, values: Values) -> Images:
     """The distance to the smooth image times the factor, Pillow's; the border is mirrored."""
     out = np.empty_like(images)
-    smooth, same = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13, np.zeros((3, 3))
-    same[1, 1] = 1
     for image, factor, made in zip(images, values, out, strict=True):
-        cv2.filter2D(image, -1, (smooth * (1 - factor) + same * factor).astype(np.float32), dst=made)
+        cv2.filter2D(image, -1, _sharpening(float(factor)), dst=made)
     return out
+
+
+def _sharpening(factor: float) -> NDArray[np.float32]:
+    """(3, 3) the kernel in the arithmetic of the albumentations form, so that no pixel is rounded otherwise."""
+    if factor >= 1:
+        alpha = (factor - 1) / 13
+        return (1 - alpha) * _SAME + alpha * _EDGES
+    kernel = _SMOOTH * ((1 - factor) / 13)
+    kernel[1, 1] += factor
+    return kernel.astype(np.float32)
 
 
 def auto_contrast(images: Images, values: Values) -> Images:

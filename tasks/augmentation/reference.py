@@ -1,8 +1,9 @@
 """Hand-made and published augmentation, shown beside every result; candidates `{"reference": name}`.
 
 AutoAugment's policy for CIFAR-10: Cubuk et al. 2019, arXiv 1805.09501, appendix (25 sub-policies), magnitudes as in the
-published code: level L is L tenths of the range. RandAugment at its published setting for CIFAR-10: N 3, M 5, arXiv
-1909.13719. TrivialAugment: arXiv 2103.10158. Cutout: DeVries & Taylor 2017, arXiv 1708.04552, half of the side.
+published code: level L is L tenths of the range, but Posterize keeps 8 to 4 bits as in the paper, where that code
+keeps 4 to 0. RandAugment at its published setting for CIFAR-10: N 3, M 5, arXiv 1909.13719. TrivialAugment: arXiv
+2103.10158. Cutout: DeVries & Taylor 2017, arXiv 1708.04552, half of the side.
 """
 
 from __future__ import annotations

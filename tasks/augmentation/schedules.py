@@ -12,6 +12,7 @@ proposes schedules whose past is what its weights went through.
 Differs from the paper:
 
 1. The number of parts is fixed ahead (`segments`); the paper's schedule may change every 3 of 200 epochs.
+2. A training that goes on from its parent's weights begins with fresh momentum.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class OptimizerEnv(SearchEnv):
         held_out: Sequence[HeldOut] = ("diabetes", "cancer", "wine", "friedman", "photographs", "adding"),
         held_out_steps: Count = 150,
         population: Annotated[int, Field(ge=1, le=4096)] = 64,
-        seed: int = 0,
+        seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         for name, values in {"children": children, "rates": rates, "decays": decays, "held_out": held_out}.items():
             if not values or len(set(values)) < len(values):

@@ -104,7 +104,7 @@ class SegmentationEnv(SearchEnv):
         objectives: dict[Traded, Literal["max", "min"]] | None = None,
         latency_repeats: Annotated[int, Field(ge=1, le=1000)] = 15,
         device: Literal["auto", "cpu", "cuda"] = "auto",
-        seed: int = 0,
+        seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         self.seed, self.device, self.proxy = seed, resolve_device(device), proxy
         self.objectives = objectives_of(objectives)

@@ -12,7 +12,10 @@ from automl_ext.tasks.augmentation import compose
 from automl_ext.tasks.augmentation.apply import Applier, Ground
 from automl_ext.tasks.augmentation.compose import composed, form
 from automl_ext.tasks.augmentation.operations import OPERATIONS, value_at
+from automl_ext.tasks.augmentation.pixels import sharpness
 from automl_ext.tasks.augmentation.policy import Policy, Stage, Step, of
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 SIZES = [(8, 8, 1), (32, 32, 3), (28, 20, 1)]
@@ -60,6 +63,13 @@ def test_every_setting_equals_its_albumentations_form_in_every_pixel(pictures, t
                 made, moved = applier(images[place : place + 1], draws, masks[place : place + 1])
                 assert np.array_equal(made[0], wanted["image"].reshape(size)), (name, level, sign, place)
                 assert np.array_equal(moved[0], wanted["mask"]), (name, level, sign, place)
+
+
+@given(st.floats(0, 3), st.integers(0, 2**32 - 1))
+def test_sharpness_at_any_factor_equals_its_albumentations_form_in_every_pixel(factor, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
+    wanted = form(Step("Sharpness", 1.0, factor), Ground((0, 0, 0), image), (16, 16))(image=image[0])["image"]
+    assert np.array_equal(sharpness(image, np.array([factor]))[0], wanted)
 
 
 FEW = Policy(

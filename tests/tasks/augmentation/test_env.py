@@ -48,6 +48,48 @@ def test_what_stands_beside_it():
     assert len(published.subpolicies) == 25 and "Color" not in published.operations
 
 
+def test_references_never_draw_what_does_nothing_whatever_the_space_may_choose_from():
+    env = small(operations=["Rotate"])
+    (policy,) = env.pipeline({"reference": "trivialaugment"}).schedule
+    assert {"Color", "Equalize"}.isdisjoint(policy.operations) and "Solarize" in policy.operations
+    assert env.left_out == {}
+
+
+def stored(file, channels=3, masks=None, same=False):
+    """An npz data set of 40 images of 8x8; masks: the highest class."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 8, 8, 1 if same else channels), dtype=np.uint8)
+    image = np.repeat(image, channels, 3) if same else image
+    label = np.arange(40) % 2 if masks is None else rng.integers(0, masks + 1, (40, 8, 8))
+    kind = "label" if masks is None else "mask"
+    np.savez(file, **{f"{part}_{key}": value for part in ("train", "test") for key, value in
+                      (("image", image), (kind, label))})  # fmt: skip
+    return f"npz:{file}"
+
+
+def test_channels_that_are_alike_are_grey(tmp_path):
+    options = {"images": 20, "val_images": 8, "space": "trivialaugment"}
+    assert "Color" in small(dataset=stored(tmp_path / "same.npz", same=True), **options).left_out
+    assert "Color" not in small(dataset=stored(tmp_path / "colour.npz"), **options).left_out
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "said"),
+    [
+        ({"channels": 2}, {}, "dataset: policies are for images of 1 or 3 channels, these have 2"),
+        ({"channels": 4}, {}, "dataset: policies are for images of 1 or 3 channels, these have 4"),
+        ({"masks": 300}, {}, "dataset: policies move masks of at most 256 classes, these have 301"),
+        ({"masks": 1}, {"fill_mask": 2}, "fill_mask: a class from 0 to 1 is needed, not 2"),
+        ({}, {"cutout": 0.1}, "cutout: 0.1 of 8 pixels is less than one"),
+        ({}, {"dataset": "digits", "images": 3}, "images: 3 of 1077 train images are too few"),
+    ],
+)
+def test_images_that_policies_cannot_change_are_refused(tmp_path, monkeypatch, data, options, said):
+    monkeypatch.setattr("automl_ext.tasks.augmentation.child.check_fit", lambda *_: None)
+    with pytest.raises(ValueError, match=said):
+        AugmentationEnv(**{"dataset": stored(tmp_path / "data.npz", **data), **options})
+
+
 def test_a_policy_in_words_says_what_an_image_may_get_and_how_often():
     env = small()
     assert env.describe({"reference": "none"}) == ""
@@ -127,6 +169,28 @@ def test_a_whole_search_is_the_same_with_two_workers_and_shows_the_combined_poli
     (one, notes, names, policy), (two, *_) = played(0), played(2)
     assert one == two and "Color is left out" in notes and policy
     assert names >= {"best-3-combined", "none", "crop", "trivialaugment"} and len(names) == 9
+
+
+PUBLISHED = {
+    "autoaugment": ("retrain", "ppo"),
+    "fast": ("density", {"name": "optuna", "sampler": "tpe"}),
+    "schedule": ("schedule", {"name": "population-based", "population": 2, "interval": 1, "max_budget": 2}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", PUBLISHED)
+def test_published_systems_play_to_their_end(space, tmp_path):
+    estimator, searcher = PUBLISHED[space]
+    if "optuna" in str(searcher):
+        pytest.importorskip("optuna")
+    with Run.create(
+        env={"id": ID, **SMALL, "space": space, "estimator": estimator}, searcher=searcher, trials=5, parallel=3,
+        executor="serial", final=[{"top": 1, "budget": 1}], out=tmp_path,
+    ) as run:  # fmt: skip
+        search(run)
+        assert all(trial.error is None for trial in run.trials())
+        assert len(list(run.trials("search"))) == 5 and (run.folder / "best" / "policy.json").exists()
 
 
 @pytest.mark.slow

@@ -56,7 +56,10 @@ def test_what_does_nothing_to_grey_images_is_left_out_with_the_reason():
     assert encode("autoaugment", ["Rotate", "Color"], None, GREY, 1, 1)[0].operations == ("Rotate",)
 
 
-@pytest.mark.parametrize(("operations", "said"), [(["Rotat"], "not 'Rotat'"), (["Color"], "nothing is left of Color")])
+@pytest.mark.parametrize(
+    ("operations", "said"),
+    [(["Rotat"], "not 'Rotat'"), (["Color"], "nothing is left of Color"), ([], "operations: name some of ShearX, ")],
+)
 def test_operations_that_cannot_be_searched_are_refused(operations, said):
     with pytest.raises(ValueError, match=said):
         encode("autoaugment", operations, None, GREY, 1, 1)
