@@ -65,15 +65,33 @@ class Residual(nn.Module):
         self.linear = nn.Linear(inputs, classes)
         self.ahead = ahead
 
-    def forward(self, x: Tensor) -> Tensor:
+    def maps(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) -> (n, inputs of the linear layer, h / 4, w / 4)."""
         x = self.conv(x)
-        x = functional.relu(self.bn(self.blocks(x))) if self.ahead else self.blocks(functional.relu(self.bn(x)))
-        y: Tensor = self.linear(x.mean(dim=(2, 3)))
+        y: Tensor = functional.relu(self.bn(self.blocks(x))) if self.ahead else self.blocks(functional.relu(self.bn(x)))
         return y
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(self.maps(x).mean(dim=(2, 3)))
+        return y
+
+
+@final
+class Pixels(nn.Module):
+    """(n, c, h, w) -> (n, classes, h, w): a residual network whose linear layer reads every place of its maps."""
+
+    def __init__(self, channels: int, classes: int, blocks: int, width: float = 1) -> None:
+        super().__init__()
+        self.residual = Residual(channels, classes, blocks, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.residual.linear(self.residual.maps(x).movedim(1, -1)).movedim(-1, 1)
+        return functional.interpolate(y, size=x.shape[2:], mode="bilinear", align_corners=False)
 
 
 NETWORKS: Mapping[str, Callable[[int, int, float], nn.Module]] = {
     "resnet8": lambda channels, classes, width: Residual(channels, classes, 1, width),
+    "resnet8-pixels": lambda channels, classes, width: Pixels(channels, classes, 1, width),
     "resnet20": lambda channels, classes, width: Residual(channels, classes, 3, width),
     "wrn-16-2": lambda channels, classes, width: Residual(channels, classes, 2, 2 * width, ahead=True),
     "wrn-40-2": lambda channels, classes, width: Residual(channels, classes, 6, 2 * width, ahead=True),

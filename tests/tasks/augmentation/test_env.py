@@ -67,6 +67,16 @@ def stored(file, channels=3, masks=None, same=False):
     return f"npz:{file}"
 
 
+@pytest.mark.slow
+def test_a_policy_is_searched_for_masks_that_move_along(tmp_path):
+    options = {"dataset": "digits-scenes", "network": "resnet8-pixels", "images": 40, "val_images": 20, "epochs": 3}
+    env = small(**options)
+    found = env.evaluate(job(env, {"reference": "small-geometry"}, tmp_path / "a"), never_stop)
+    assert 0.5 < found["accuracy"] <= 1
+    with pytest.raises(ValueError, match=r"'resnet8' gives \(2, 11\) for 2 images, and \(2, 11, 64, 64\) is needed"):
+        small(**options | {"network": "resnet8"})
+
+
 def test_channels_that_are_alike_are_grey(tmp_path):
     options = {"images": 20, "val_images": 8, "space": "trivialaugment"}
     assert "Color" in small(dataset=stored(tmp_path / "same.npz", same=True), **options).left_out
