@@ -7,6 +7,7 @@ layers that read them. torch-pruning finds the coupling; that it is right is che
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -203,7 +204,6 @@ def _couple(
     layers that lose outputs.
     """
     modules = dict(network.named_modules())
-    names = {module: name for name, module in modules.items()}
     found: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     writers: dict[str, list[str]] = {}
@@ -212,17 +212,41 @@ def _couple(
         if name in taken or layer.depthwise:
             continue
         group = full_group(graph, modules[name])
-        sides = [(names[module], out) for module, out, _, _ in entries(graph, group) if names[module] in layers]
-        members = [member for member, _ in sides]
-        writers[name] = [member for member, out in sides if out]
+        own = _channels_of(entries(graph, group), modules)
+        writers[name] = [member for member, out in own if out and member in layers]
         taken.update(writers[name])
-        if any(layers[member].groups > 1 and not layers[member].depthwise for member in members):
-            skipped[name] = "coupled with a grouped convolution"
-        elif layer.outputs < 2:
-            skipped[name] = "it has one channel"
+        reason = _refusal(layer, own, layers)
+        if reason:
+            skipped[name] = reason
         else:
             found[name] = group
     for name, layer in layers.items():
         if layer.depthwise and name not in taken:
             skipped[name] = "a depthwise convolution of channels that cannot be pruned"
     return found, skipped, writers
+
+
+def _channels_of(members: Iterable[Entry], modules: Mapping[str, nn.Module]) -> dict[tuple[str, bool], Counter[int]]:
+    """(name, whether it loses outputs) of each member -> how many of its channels go with each channel of the root."""
+    names = {module: name for name, module in modules.items()}
+    found: dict[tuple[str, bool], dict[int, int]] = {}
+    for module, out, own, roots in members:
+        found.setdefault((names[module], out), {}).update(zip(own, roots, strict=True))
+    return {side: Counter(roots.values()) for side, roots in found.items()}
+
+
+def _refusal(root: Layer, members: Mapping[tuple[str, bool], Counter[int]], layers: Mapping[str, Layer]) -> str:
+    """Why the group of all outputs of `root` cannot be pruned, or "". members: of `_channels_of`.
+
+    A member with a part of the channels (one of several that are concatenated and then added to the others) could be
+    left with none, and what a channel costs would depend on which it is.
+    """
+    touched = [layers[name] for name, _ in members if name in layers]
+    if any(layer.groups > 1 and not layer.depthwise for layer in touched):
+        return "coupled with a grouped convolution"
+    if root.outputs < 2:
+        return "it has one channel"
+    for (name, _), taken in members.items():
+        if len(taken) < root.outputs or len(set(taken.values())) > 1:
+            return f"{name} has a part of its channels only, and might be left with none"
+    return ""

@@ -21,6 +21,8 @@ from automl_ext.tasks.pruning.prune import mask, remaining, remove
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from automl_ext.training import lent_seed
+
 
 class Dense(nn.Module):
     """Concatenation, a depthwise layer, a grouped layer, flatten before the classifier."""
@@ -45,6 +47,21 @@ class Dense(nn.Module):
 
 def dense_network():
     return Dense()
+
+
+class Inception(nn.Module):
+    """Two branches of 4 and 8 channels, concatenated and added to the 12 that both read."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.inner = nn.Conv2d(1, 12, 3, padding=1), nn.Conv2d(12, 6, 3, padding=1)
+        self.thin, self.wide = nn.Conv2d(6, 4, 1), nn.Conv2d(12, 8, 3, padding=1)
+        self.linear = nn.Linear(12, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        y = torch.cat([self.thin(torch.relu(self.inner(x))), self.wide(x)], 1)
+        return self.linear(torch.relu(x + y).mean((2, 3)))
 
 
 def flops(network, example):
@@ -137,6 +154,15 @@ def test_no_layer_ends_with_no_channels_and_residual_shapes_stay_equal(small):
     smaller = dict(remove(*small, remaining(ranking, {group.name: 1 for group in plan.groups})).named_modules())
     for group in plan.groups:
         assert {smaller[name].out_channels for name in group.writers} == {1}
+
+
+def test_groups_that_a_layer_has_only_a_part_of_are_left_alone():
+    """with few of the 12 channels left, `thin` would have none"""
+    with lent_seed(0):
+        plan = inspect(Inception().eval(), torch.zeros(1, 1, 8, 8))
+    assert [group.name for group in plan.groups] == ["inner"]
+    assert plan.skipped["stem"] == "thin has a part of its channels only, and might be left with none"
+    assert plan.skipped["thin"] == plan.skipped["wide"] == f"coupled with stem: {plan.skipped['stem']}"
 
 
 def test_all_ones_preserve_is_the_dense_network_bit_for_bit(case):
