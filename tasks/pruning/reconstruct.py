@@ -104,9 +104,9 @@ class _Sequence:
 
     def _owed(self, name: str, outputs: list[int], values: Values) -> Tensor | float:
         """What the other side of the sum that the layer ends in has lost, in units of the layer's output: (m, o)."""
-        end = self.flow.sums.get(name)
-        if end is None:
+        if name not in self.dense.partners:
             return 0.0
+        end = self.flow.sums[name]
         now = points_of(parts_of(values, end.partner), self.dense.places[name])
         lost = self.dense.partners[name][:, outputs] - now
         if end.norm is None:

@@ -15,6 +15,8 @@ from automl_ext.tasks.pruning.prune import remaining, remove
 from automl_ext.tasks.pruning.reconstruct import fit, reconstruct, reconstruct_by_gram, reestimate_norms, solve
 from torch.nn import functional
 
+from automl_ext.training import lent_seed
+
 NOTHING = Recovery("none", False, 0.1, False)
 
 
@@ -186,6 +188,42 @@ def test_sums_are_found_with_what_they_need_ahead_of_them(prepared):
     with torch.no_grad():
         same = run(prepared.network, flow, prepared.dense.images, lambda *_: None)
         assert torch.allclose(same, prepared.network(prepared.dense.images), atol=1e-5)
+
+
+class Broadcasting(torch.nn.Module):
+    """Sums of a map and a number a channel, a map and the same for all images, a map and a number, and of two maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.gate = torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.Conv2d(8, 8, 1)
+        self.inner = torch.nn.ModuleList(torch.nn.Conv2d(8, 8, 3, padding=1) for _ in range(4))
+        self.place = torch.nn.Parameter(torch.ones(1, 8, 1, 1))
+        self.linear = torch.nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        x = torch.relu(self.inner[0](x) + self.gate(x.mean((2, 3), keepdim=True)))
+        x = torch.relu(self.inner[1](x) + self.place.expand(-1, -1, 8, 8))
+        x = torch.relu(self.inner[2](x) + 0 * x.shape[0])
+        return self.linear(torch.relu(self.inner[3](x) + x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("reconstruction", ["sequential", "gram", "none"])
+def test_sums_that_broadcast_are_recovered_by_the_layer_alone(reconstruction):
+    images = torch.randn((24, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    with lent_seed(0):
+        network = Broadcasting().eval()
+    plan, labels = inspect(network, images[:1]), torch.zeros(24, dtype=torch.long)
+    options = {"importance": "magnitude", "points": 4, "ridge": 0.1, "generator": torch.Generator().manual_seed(0)}
+    made = make(network, plan, images, labels, **options)
+    assert set(made.flow.sums) == {"gate", "inner.1", "inner.2", "inner.3"}
+    assert set(made.dense.partners) == {"inner.3"}
+    counts = {group.name: group.channels - 1 for group in plan.groups}
+    with torch.no_grad():
+        wanted = network(images)
+        errors = [float((slim(made, counts, Recovery(kind, True, 0.1, False))(images) - wanted).square().mean())
+                  for kind in (reconstruction, "none")]  # fmt: skip
+    assert errors[0] < errors[1] or reconstruction == "none"
 
 
 @pytest.mark.slow
