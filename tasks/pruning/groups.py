@@ -18,8 +18,9 @@ from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prune import Indices
 from automl_ext.tasks.pruning.soundness import sound
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
-__all__ = ["Group", "Kind", "Layer", "Plan", "counted_layers", "inspect"]
+__all__ = ["Group", "Kind", "Layer", "Plan", "counted_layers", "inspect", "uncounted"]
 
 Wires = tuple[tuple[int, ...], ...]
 Kind = Literal["conv", "linear"]
@@ -79,6 +80,8 @@ class Group:
 class Plan:
     """Layers and groups in forward order, and what cannot be pruned: every layer that keeps all outputs -> the reason.
 
+    Behind the layers stand the convolutions that are none of them.
+
     params, beside: the dense network's parameters, and by group how many besides weights go with a channel; see
     params.py, which fills them in.
     """
@@ -105,14 +108,16 @@ def inspect(network: nn.Module, example: Tensor) -> Plan:
     names = {module: name for name, module in twin.named_modules()}
     layers = counted_layers(twin, example)
     graph = trace(twin, example)
-    coupled, skipped, writers = _couple(twin, graph, layers)
+    others = uncounted(twin)
+    coupled, skipped, writers = _couple(twin, graph, layers, others)
     pruned, objections = sound(network, example, {name: layers[name].outputs for name in coupled})
     skipped |= objections
     if not pruned:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items()) or "it has no counted layer"
+        said = {**skipped, **others}
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in said.items()) or "it has no counted layer"
         raise PruningError(f"the network has nothing to prune ({reasons})")
     groups = tuple(_wire(name, layers, entries(graph, coupled[name]), names) for name in pruned)
-    return Plan(tuple(layers.values()), groups, _with_members(skipped, writers, layers))
+    return Plan(tuple(layers.values()), groups, {**_with_members(skipped, writers, layers), **others})
 
 
 def _left(channels: int, wires: Mapping[str, Wires], keep: Indices) -> list[int]:
@@ -182,6 +187,15 @@ def counted_layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
     return found
 
 
+def uncounted(network: nn.Module) -> dict[str, str]:
+    """Name -> why it is not pruned, for each convolution that is not 2-d or is transposed."""
+    return {
+        name: f"a {type(module).__name__}; only 2-d convolutions and linear layers are pruned and counted"
+        for name, module in network.named_modules()
+        if isinstance(module, _ConvNd) and not isinstance(module, nn.Conv2d)
+    }
+
+
 def _with_members(
     skipped: Mapping[str, str], writers: Mapping[str, Iterable[str]], layers: Mapping[str, Layer]
 ) -> dict[str, str]:
@@ -198,10 +212,10 @@ def _with_members(
 
 
 def _couple(
-    network: nn.Module, graph: Any, layers: Mapping[str, Layer]
+    network: nn.Module, graph: Any, layers: Mapping[str, Layer], others: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, list[str]]]:
     """Full groups by root name in forward order, the reasons against those that cannot be pruned, and by root the
-    layers that lose outputs.
+    layers that lose outputs. others: of `uncounted`.
     """
     modules = dict(network.named_modules())
     found: dict[str, Any] = {}
@@ -215,7 +229,7 @@ def _couple(
         own = _channels_of(entries(graph, group), modules)
         writers[name] = [member for member, out in own if out and member in layers]
         taken.update(writers[name])
-        reason = _refusal(layer, own, layers)
+        reason = _refusal(layer, own, layers, others)
         if reason:
             skipped[name] = reason
         else:
@@ -235,7 +249,12 @@ def _channels_of(members: Iterable[Entry], modules: Mapping[str, nn.Module]) -> 
     return {side: Counter(roots.values()) for side, roots in found.items()}
 
 
-def _refusal(root: Layer, members: Mapping[tuple[str, bool], Counter[int]], layers: Mapping[str, Layer]) -> str:
+def _refusal(
+    root: Layer,
+    members: Mapping[tuple[str, bool], Counter[int]],
+    layers: Mapping[str, Layer],
+    others: Mapping[str, str],
+) -> str:
     """Why the group of all outputs of `root` cannot be pruned, or "". members: of `_channels_of`.
 
     A member with a part of the channels (one of several that are concatenated and then added to the others) could be
@@ -244,6 +263,9 @@ def _refusal(root: Layer, members: Mapping[tuple[str, bool], Counter[int]], laye
     touched = [layers[name] for name, _ in members if name in layers]
     if any(layer.groups > 1 and not layer.depthwise for layer in touched):
         return "coupled with a grouped convolution"
+    other = next((name for name, _ in members if name in others), None)
+    if other is not None:
+        return f"coupled with {other}, {others[other]}"
     if root.outputs < 2:
         return "it has one channel"
     for (name, _), taken in members.items():

@@ -165,6 +165,20 @@ def test_groups_that_a_layer_has_only_a_part_of_are_left_alone():
     assert plan.skipped["thin"] == plan.skipped["wide"] == f"coupled with stem: {plan.skipped['stem']}"
 
 
+def test_convolutions_that_are_not_counted_are_left_alone_with_what_is_coupled_to_them():
+    with lent_seed(0):
+        layers = [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 6, 2, 2), nn.ReLU(), nn.Conv2d(6, 4, 3)]
+        network = nn.Sequential(*layers, nn.Flatten(2), nn.Conv1d(4, 5, 1), nn.Flatten(), nn.Linear(500, 10)).eval()
+        with pytest.raises(PruningError, match=r"nothing to prune .* 6: a Conv1d; only 2-d"):
+            inspect(network, torch.zeros(1, 1, 8, 8))
+        network.insert(5, nn.Conv2d(4, 4, 1))
+        plan = inspect(network, torch.zeros(1, 1, 8, 8))
+    assert [group.name for group in plan.groups] == ["4"] and list(plan.skipped) == ["0", "5", "9", "2", "7"]
+    assert plan.skipped["2"].startswith("a ConvTranspose2d; only 2-d")
+    assert plan.skipped["0"] == f"coupled with 2, {plan.skipped['2']}"
+    assert plan.skipped["5"] == f"coupled with 7, {plan.skipped['7']}"
+
+
 def test_all_ones_preserve_is_the_dense_network_bit_for_bit(case):
     network, example, plan, ranking = case
     images = torch.randn((4, *example.shape[1:]), generator=torch.Generator().manual_seed(1))

@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 import torch
 from automl_ext.tasks.pruning.env import PruningEnv
+from automl_ext.tasks.pruning.groups import counted_layers
 from automl_ext.tasks.pruning.network import PruningError
+from automl_ext.tasks.pruning.sparsity import nonzero
 from automl_ext.tasks.pruning.weight_env import WeightPruningEnv
+from automl_ext.tasks.pruning.weight_export import sparse_recipe
+from automl_ext.tasks.pruning.weight_space import parts_of
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -167,6 +171,14 @@ def test_the_export_loads_without_this_package(env, folder, tmp_path, with_progr
     later = WeightPruningEnv(str(tmp_path), weights_kept=0.4, **QUICK)
     assert {part.name: part.most / part.weights for part in later.parts} == candidate
     assert "global-magnitude" in later.references
+
+
+def test_the_recipe_lists_what_is_not_pruned():
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ConvTranspose2d(8, 4, 2), nn.Flatten(), nn.Linear(196, 10)).eval()
+    layers = tuple(counted_layers(network, torch.zeros(1, 1, 8, 8)).values())
+    parts = parts_of(layers, nonzero(network, [layer.name for layer in layers]), None, ("3",))
+    recipe = sparse_recipe(network, layers, parts, {})
+    assert list(recipe["layers"]) == ["0"] and recipe["not_pruned"] == ["3", "1"]
 
 
 @pytest.mark.slow
