@@ -260,6 +260,26 @@ def test_norms_are_estimated_anew(prepared):
     assert not network.training and not network.bn1.training and network.bn1.momentum == 0.1
 
 
+def test_norms_of_all_dimensions_are_estimated_from_no_single_image():
+    """101 images on 1x1 maps: a last batch of one would have no variance"""
+    with lent_seed(0):
+        layers = [
+            torch.nn.Conv2d(1, 4, 8),
+            torch.nn.BatchNorm2d(4),
+            torch.nn.Unflatten(1, (4, 1)),
+            torch.nn.BatchNorm3d(4),
+        ]
+        network = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.BatchNorm1d(4)).eval()
+        images = torch.randn(101, 1, 8, 8) + 3
+    with torch.no_grad():
+        maps = network[0](images)[:, :, 0, 0]
+        reestimate_norms(network, images)
+        assert torch.allclose(network[1].running_mean, maps.mean(0), atol=1e-5)
+        for norm in (network[3], network[5]):
+            assert torch.allclose(norm.running_var, torch.tensor(101 / 100), rtol=1e-2) and not norm.training
+        assert torch.allclose(network(images).std(0), torch.tensor(1.0), rtol=1e-2)
+
+
 def test_what_is_saved_is_what_is_loaded(prepared, tmp_path, small, resnet20):
     save(prepared, tmp_path, {"accuracy": 0.5})
     original = small[0] if prepared.example.shape[1] == 1 else resnet20[0]
