@@ -21,10 +21,10 @@ from typing import Annotated, Literal, final
 
 import numpy as np
 import torch
-from automl_ext.tasks.pruning.dense import check_positive, fresh, rewarded_accuracy
+from automl_ext.tasks.pruning.dense import check_not_negative, check_positive, fresh, rewarded_accuracy
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, counted_layers
-from automl_ext.tasks.pruning.images import rewarded_data
+from automl_ext.tasks.pruning.images import check_calibration, rewarded_data
 from automl_ext.tasks.pruning.inputs import check_fit, check_inputs
 from automl_ext.tasks.pruning.network import PruningError, own_weights
 from automl_ext.tasks.pruning.protocol import Goal
@@ -114,6 +114,8 @@ class WeightPruningEnv(SearchEnv):
     ) -> None:
         check_positive(calibration_images=calibration_images, reward_images=reward_images, epochs=epochs, rate=rate,
                        tune_rate=tune_rate, tune_batch=tune_batch, width=width)  # fmt: skip
+        check_not_negative(tune_decay=tune_decay)
+        check_calibration(recalibrate, calibration_images)
         self.demand = weight_demand(protocol, objectives, weights_kept)
         self.network, self.weights, self.dataset, self.seed = network, weights or own_weights(network), dataset, seed
         self.width, self.inputs = width, inputs
