@@ -157,14 +157,14 @@ def counted_layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
     found: dict[str, Layer] = {}
     names = {module: name for name, module in network.named_modules()}
 
-    def note(module: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        name = names[module]
+    def note(module: Any, args: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
+        name, maps = names[module], args[0] if args else named["input"]
         if name in found:
             raise PruningError(f"layer {name} runs more than once in a forward pass; that is not supported")
         if isinstance(module, nn.Conv2d):
             counts = module.in_channels, module.out_channels
             kernel, stride, groups = (module.kernel_size[0], module.kernel_size[1]), module.stride[0], module.groups
-            size = inputs[0].shape[2], inputs[0].shape[3]
+            size = maps.shape[2], maps.shape[3]
         else:
             counts = module.in_features, module.out_features
             kernel, stride, groups, size = (1, 1), 0, 1, (1, 1)
@@ -172,7 +172,7 @@ def counted_layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
         found[name] = Layer(name, *counts, kernel, stride, groups, size, places)
 
     counted = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [module.register_forward_hook(note) for module in counted]
+    hooks = [module.register_forward_hook(note, with_kwargs=True) for module in counted]
     try:
         with torch.no_grad():
             network(example)

@@ -13,10 +13,12 @@ import copy
 import numpy as np
 import pytest
 import torch
+from automl_ext.tasks.pruning.evaluate import Recovery, slim
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.importance import rank_by_magnitude
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
+from automl_ext.tasks.pruning.prepared import make
 from automl_ext.tasks.pruning.prune import mask, remaining, remove
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -221,6 +223,31 @@ def test_illegal_counts_are_refused(small, count):
         remaining(ranking, {**counts, "conv1": count})
     with pytest.raises(PruningError, match="no such group"):
         remaining(ranking, {**counts, "conv9": 3})
+
+
+class Named(nn.Module):
+    """Layers and norms that are called with their input by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.norm = nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.two, self.linear = nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(input=self.one(input=x)))
+        return self.linear(input=torch.relu(self.two(input=x) + x).mean((2, 3)))
+
+
+def test_layers_may_be_called_by_name():
+    with lent_seed(0):
+        network, images = Named().eval(), torch.randn(12, 1, 8, 8)
+    plan, labels = inspect(network, images[:1]), torch.zeros(12, dtype=torch.long)
+    assert [group.name for group in plan.groups] == ["one"] and plan.layer("one").size == (8, 8)
+    options = {"importance": "magnitude", "points": 4, "ridge": 0.1, "generator": torch.Generator().manual_seed(0)}
+    made = make(network, plan, images, labels, **options)
+    assert made.flow.sums.keys() == {"two"}
+    smaller = slim(made, {"one": 4}, Recovery("sequential", True, 0.1, False))
+    assert smaller.one.bias is None and smaller(images).shape == (12, 10)
 
 
 class Branching(nn.Module):
