@@ -55,10 +55,10 @@ def _breaks(module: nn.Module) -> bool:
 def _strided_before(module: nn.Module) -> Iterator[None]:
     stride: Any = module.stride
 
-    def thin(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (functional.avg_pool2d(given[0], 1, stride), *given[1:])
+    def thin(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (functional.avg_pool2d(given[0] if given else named["input"], 1, stride),), {}
 
-    hook = module.register_forward_pre_hook(thin)
+    hook = module.register_forward_pre_hook(thin, with_kwargs=True)
     module.stride = (1, 1)  # type: ignore[assignment]
     try:
         yield

@@ -51,6 +51,12 @@ def test_no_narrow_convolution_is_strided(width, strided):
     assert torch.equal(model(torch.zeros(1, 3, 8, 8)), network(width)(torch.zeros(1, 3, 8, 8)))
 
 
+def test_a_narrow_convolution_may_be_called_by_name():
+    layer, images = nn.Conv2d(3, 8, 1, stride=2), torch.rand(2, 3, 8, 8)
+    with channels_last(layer):
+        assert torch.allclose(layer(input=images), layer(images))
+
+
 def test_what_breaks_within_leaves_the_network_as_it_was():
     model = network(4)
     model[0].weight.data = model[0].weight.data.contiguous(memory_format=torch.channels_last)

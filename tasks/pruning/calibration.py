@@ -18,7 +18,8 @@ __all__ = ["Dense", "Grams", "calibrate", "patches", "sampled", "solvable"]
 @dataclass(frozen=True)
 class Dense:
     """images: (n, c, h, w) normalised; places: layer -> (n, points) flat output positions; outputs, partners: layer ->
-    (n * points, channels) the layer's outputs there, and the other side of the sum that it ends in.
+    (n * points, channels) the layer's outputs there, and the other side of the sum that it ends in, if that is no
+    number and nothing is broadcast.
     """
 
     images: Tensor
@@ -77,8 +78,9 @@ def calibrate(
         weight: Any = module.weight
         bias: Any = module.bias if module.bias is not None else weight.new_zeros(len(weight))
         outputs[name] = functional.linear(rows, weight.flatten(1), bias)
-        if name in flow.sums:
-            partners[name] = sampled(values[flow.sums[name].partner], places[name])
+        other = values[flow.sums[name].partner] if name in flow.sums else None
+        if isinstance(other, Tensor) and other.shape == (len(inputs), *module(inputs[:1]).shape[1:]):
+            partners[name] = sampled(other, places[name])
         if layer.reads and with_grams:
             rows = rows.double()
             mean = rows.mean(0)

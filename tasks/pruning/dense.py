@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from automl_ext.tasks.pruning.inputs import fed
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
@@ -10,7 +12,7 @@ from torch import nn
 from automl_ext.data import Data, Split
 from automl_ext.training import accuracy, lent_seed
 
-__all__ = ["check_positive", "fresh", "rewarded_accuracy"]
+__all__ = ["check_not_negative", "check_positive", "fresh", "rewarded_accuracy"]
 
 
 def fresh(
@@ -38,7 +40,14 @@ def rewarded_accuracy(network: nn.Module, data: Data, device: torch.device, imag
 
 
 def check_positive(**values: float) -> None:
-    """PruningError, naming the option, for a value that is not above 0."""
+    """PruningError, naming the option, for a value that is not above 0, or not finite."""
     for name, value in values.items():
-        if not value > 0:
-            raise PruningError(f"{name} must be above 0, not {value}")
+        if not 0 < value < math.inf:
+            raise PruningError(f"{name} must be above 0 and finite, not {value}")
+
+
+def check_not_negative(**values: float) -> None:
+    """PruningError, naming the option, for a value that is below 0, or not finite."""
+    for name, value in values.items():
+        if not 0 <= value < math.inf:
+            raise PruningError(f"{name} must not be negative and must be finite, not {value}")

@@ -20,10 +20,10 @@ from typing import Annotated, Any, Literal, final
 import numpy as np
 import torch
 from automl_ext.tasks.pruning import prepared as shared_state
-from automl_ext.tasks.pruning.dense import check_positive, fresh, rewarded_accuracy
+from automl_ext.tasks.pruning.dense import check_not_negative, check_positive, fresh, rewarded_accuracy
 from automl_ext.tasks.pruning.evaluate import Recovery, restore, size_metrics, slim
 from automl_ext.tasks.pruning.groups import Kind
-from automl_ext.tasks.pruning.images import rewarded_data
+from automl_ext.tasks.pruning.images import check_calibration, rewarded_data
 from automl_ext.tasks.pruning.inputs import check_fit, check_inputs
 from automl_ext.tasks.pruning.latency_measure import tabulate
 from automl_ext.tasks.pruning.layout import lay_out
@@ -127,8 +127,8 @@ class PruningEnv(SearchEnv):
                        width=width)  # fmt: skip
         self.demand = demand(protocol, objectives, macs_kept, params_kept, latency_kept)
         self.waits, self.measured = self.demand.on_latency, (*MEASURED, *self.demand.measured)
-        if ridge < 0:
-            raise PruningError(f"ridge must not be negative, not {ridge}")
+        check_not_negative(ridge=ridge, tune_decay=tune_decay)
+        check_calibration(recalibrate or sieve == "gram", calibration_images)
         self.network, self.weights = network, weights or own_weights(network)
         self.dataset, self.inputs, self.width, self.seed, self.importance = dataset, inputs, width, seed, importance
         self.points, self.calibration_images, self.latency_batch = points, calibration_images, latency_batch

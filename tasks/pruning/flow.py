@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from automl_ext.tasks.pruning.network import PruningError
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ["Flow", "Sum", "read", "run"]
 
@@ -46,7 +47,17 @@ def read(network: nn.Module) -> Flow:
         raise PruningError(f"the network does not trace: {line}") from error
     finally:
         network.train(was_training)
-    return Flow(graph, _sums(graph, dict(network.named_modules())))
+    modules = dict(network.named_modules())
+    _by_position(graph, modules)
+    return Flow(graph, _sums(graph, modules))
+
+
+def _by_position(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> None:
+    """Calls of layers and norms that name their input (`conv(input=x)`) as all others are, in place."""
+    for node in graph.nodes:
+        layer = modules[str(node.target)] if node.op == "call_module" else None
+        if isinstance(layer, nn.Conv2d | nn.Linear | _BatchNorm) and not node.args:
+            node.args, node.kwargs = (node.kwargs["input"],), {}
 
 
 def _sums(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> dict[str, Sum]:

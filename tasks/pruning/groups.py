@@ -7,6 +7,7 @@ layers that read them. torch-pruning finds the coupling; that it is right is che
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -17,8 +18,9 @@ from automl_ext.tasks.pruning.network import PruningError
 from automl_ext.tasks.pruning.prune import Indices
 from automl_ext.tasks.pruning.soundness import sound
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
-__all__ = ["Group", "Kind", "Layer", "Plan", "counted_layers", "inspect"]
+__all__ = ["Group", "Kind", "Layer", "Plan", "counted_layers", "inspect", "uncounted"]
 
 Wires = tuple[tuple[int, ...], ...]
 Kind = Literal["conv", "linear"]
@@ -78,6 +80,8 @@ class Group:
 class Plan:
     """Layers and groups in forward order, and what cannot be pruned: every layer that keeps all outputs -> the reason.
 
+    Behind the layers stand the convolutions that are none of them.
+
     params, beside: the dense network's parameters, and by group how many besides weights go with a channel; see
     params.py, which fills them in.
     """
@@ -104,14 +108,16 @@ def inspect(network: nn.Module, example: Tensor) -> Plan:
     names = {module: name for name, module in twin.named_modules()}
     layers = counted_layers(twin, example)
     graph = trace(twin, example)
-    coupled, skipped, writers = _couple(twin, graph, layers)
+    others = uncounted(twin)
+    coupled, skipped, writers = _couple(twin, graph, layers, others)
     pruned, objections = sound(network, example, {name: layers[name].outputs for name in coupled})
     skipped |= objections
     if not pruned:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items()) or "it has no counted layer"
+        said = {**skipped, **others}
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in said.items()) or "it has no counted layer"
         raise PruningError(f"the network has nothing to prune ({reasons})")
     groups = tuple(_wire(name, layers, entries(graph, coupled[name]), names) for name in pruned)
-    return Plan(tuple(layers.values()), groups, _with_members(skipped, writers, layers))
+    return Plan(tuple(layers.values()), groups, {**_with_members(skipped, writers, layers), **others})
 
 
 def _left(channels: int, wires: Mapping[str, Wires], keep: Indices) -> list[int]:
@@ -151,14 +157,14 @@ def counted_layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
     found: dict[str, Layer] = {}
     names = {module: name for name, module in network.named_modules()}
 
-    def note(module: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        name = names[module]
+    def note(module: Any, args: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
+        name, maps = names[module], args[0] if args else named["input"]
         if name in found:
             raise PruningError(f"layer {name} runs more than once in a forward pass; that is not supported")
         if isinstance(module, nn.Conv2d):
             counts = module.in_channels, module.out_channels
             kernel, stride, groups = (module.kernel_size[0], module.kernel_size[1]), module.stride[0], module.groups
-            size = inputs[0].shape[2], inputs[0].shape[3]
+            size = maps.shape[2], maps.shape[3]
         else:
             counts = module.in_features, module.out_features
             kernel, stride, groups, size = (1, 1), 0, 1, (1, 1)
@@ -166,7 +172,7 @@ def counted_layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
         found[name] = Layer(name, *counts, kernel, stride, groups, size, places)
 
     counted = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [module.register_forward_hook(note) for module in counted]
+    hooks = [module.register_forward_hook(note, with_kwargs=True) for module in counted]
     try:
         with torch.no_grad():
             network(example)
@@ -179,6 +185,15 @@ def counted_layers(network: nn.Module, example: Tensor) -> dict[str, Layer]:
         for hook in hooks:
             hook.remove()
     return found
+
+
+def uncounted(network: nn.Module) -> dict[str, str]:
+    """Name -> why it is not pruned, for each convolution that is not 2-d or is transposed."""
+    return {
+        name: f"a {type(module).__name__}; only 2-d convolutions and linear layers are pruned and counted"
+        for name, module in network.named_modules()
+        if isinstance(module, _ConvNd) and not isinstance(module, nn.Conv2d)
+    }
 
 
 def _with_members(
@@ -197,13 +212,12 @@ def _with_members(
 
 
 def _couple(
-    network: nn.Module, graph: Any, layers: Mapping[str, Layer]
+    network: nn.Module, graph: Any, layers: Mapping[str, Layer], others: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, list[str]]]:
     """Full groups by root name in forward order, the reasons against those that cannot be pruned, and by root the
-    layers that lose outputs.
+    layers that lose outputs. others: of `uncounted`.
     """
     modules = dict(network.named_modules())
-    names = {module: name for name, module in modules.items()}
     found: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     writers: dict[str, list[str]] = {}
@@ -212,17 +226,49 @@ def _couple(
         if name in taken or layer.depthwise:
             continue
         group = full_group(graph, modules[name])
-        sides = [(names[module], out) for module, out, _, _ in entries(graph, group) if names[module] in layers]
-        members = [member for member, _ in sides]
-        writers[name] = [member for member, out in sides if out]
+        own = _channels_of(entries(graph, group), modules)
+        writers[name] = [member for member, out in own if out and member in layers]
         taken.update(writers[name])
-        if any(layers[member].groups > 1 and not layers[member].depthwise for member in members):
-            skipped[name] = "coupled with a grouped convolution"
-        elif layer.outputs < 2:
-            skipped[name] = "it has one channel"
+        reason = _refusal(layer, own, layers, others)
+        if reason:
+            skipped[name] = reason
         else:
             found[name] = group
     for name, layer in layers.items():
         if layer.depthwise and name not in taken:
             skipped[name] = "a depthwise convolution of channels that cannot be pruned"
     return found, skipped, writers
+
+
+def _channels_of(members: Iterable[Entry], modules: Mapping[str, nn.Module]) -> dict[tuple[str, bool], Counter[int]]:
+    """(name, whether it loses outputs) of each member -> how many of its channels go with each channel of the root."""
+    names = {module: name for name, module in modules.items()}
+    found: dict[tuple[str, bool], dict[int, int]] = {}
+    for module, out, own, roots in members:
+        found.setdefault((names[module], out), {}).update(zip(own, roots, strict=True))
+    return {side: Counter(roots.values()) for side, roots in found.items()}
+
+
+def _refusal(
+    root: Layer,
+    members: Mapping[tuple[str, bool], Counter[int]],
+    layers: Mapping[str, Layer],
+    others: Mapping[str, str],
+) -> str:
+    """Why the group of all outputs of `root` cannot be pruned, or "". members: of `_channels_of`.
+
+    A member with a part of the channels (one of several that are concatenated and then added to the others) could be
+    left with none, and what a channel costs would depend on which it is.
+    """
+    touched = [layers[name] for name, _ in members if name in layers]
+    if any(layer.groups > 1 and not layer.depthwise for layer in touched):
+        return "coupled with a grouped convolution"
+    other = next((name for name, _ in members if name in others), None)
+    if other is not None:
+        return f"coupled with {other}, {others[other]}"
+    if root.outputs < 2:
+        return "it has one channel"
+    for (name, _), taken in members.items():
+        if len(taken) < root.outputs or len(set(taken.values())) > 1:
+            return f"{name} has a part of its channels only, and might be left with none"
+    return ""

@@ -23,6 +23,7 @@ from automl_ext.tasks.pruning.prune import Indices
 from automl_ext.tasks.pruning.rows import parts_of, points_of, rows_of, weight_columns, weight_shaped
 from automl_ext.tasks.pruning.segments import Values, pass_by
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ["fit", "reconstruct", "reconstruct_by_gram", "reestimate_norms", "solve"]
 
@@ -104,9 +105,9 @@ class _Sequence:
 
     def _owed(self, name: str, outputs: list[int], values: Values) -> Tensor | float:
         """What the other side of the sum that the layer ends in has lost, in units of the layer's output: (m, o)."""
-        end = self.flow.sums.get(name)
-        if end is None:
+        if name not in self.dense.partners:
             return 0.0
+        end = self.flow.sums[name]
         now = points_of(parts_of(values, end.partner), self.dense.places[name])
         lost = self.dense.partners[name][:, outputs] - now
         if end.norm is None:
@@ -158,15 +159,21 @@ def put(module: nn.Module, weight: Tensor, bias: Tensor) -> None:
 
 
 def reestimate_norms(network: nn.Module, images: Tensor, batch: int = 100) -> None:
-    """Batch-norm statistics of `network` anew, as the average over batches of `images` (n, c, h, w), in place."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    """Batch-norm statistics of `network` anew, as the average over batches of `images` (n, c, h, w), in place.
+
+    No batch is a single image, which has no variance where maps are 1x1, unless there is only one.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
     with torch.no_grad():
-        for part in images.split(batch):
+        parts = list(images.split(batch))
+        if len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [torch.cat(parts[-2:])]
+        for part in parts:
             network(part)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -1,8 +1,8 @@
 """Whether groups can be pruned at all: half of their channels are removed, and must compute what masking them does.
 
-Tried on a copy whose batch norms have statistics of noise and random scales, so that a signal arrives at the output
-however deep the network is and however it was initialised; a fresh network's signal may fade to nothing, and then
-anything would look right.
+Tried on a copy whose batch norms have statistics of noise and random scales, and whose weights are none of them zero,
+so that a signal arrives at the output however deep the network is and however it was initialised; a fresh network's
+signal may fade to nothing, and then anything would look right. What has no effect even so is not pruned.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ["lively", "sound"]
 
+NO_EFFECT = "its channels have no effect on the output, so that nothing can be said of them"
+
 
 def sound(network: nn.Module, example: Tensor, channels: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:
     """Groups of which half can be removed with the same output as masking it, and the reasons against the others.
@@ -28,8 +30,13 @@ def sound(network: nn.Module, example: Tensor, channels: Mapping[str, int]) -> t
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn((8, *example.shape[1:]), generator=generator).to(example)
     trial = _Trial(lively(network, probe, generator), example, probe[:2])
-    halves = {name: range(count // 2) for name, count in channels.items()}
-    reasons = {name: trial.objection({name: half}) for name, half in halves.items()}
+    halves: dict[str, range] = {}
+    reasons: dict[str, str] = {}
+    for name, count in channels.items():
+        for half in (range(count // 2), range(count // 2, count)):  # the second where the others are dead units
+            halves[name], reasons[name] = half, trial.objection({name: half})
+            if reasons[name] != NO_EFFECT:
+                break
     good = [name for name, reason in reasons.items() if not reason]
     if len(good) > 1 and trial.objection({name: halves[name] for name in good}):
         raise PruningError(f"the groups {', '.join(good)} can be pruned one by one but not together")
@@ -37,7 +44,10 @@ def sound(network: nn.Module, example: Tensor, channels: Mapping[str, int]) -> t
 
 
 def lively(network: nn.Module, probe: Tensor, generator: torch.Generator) -> nn.Module:
-    """A copy in eval mode, its batch norms with statistics of `probe` (n, c, h, w) and random scales and shifts."""
+    """A copy in eval mode, its batch norms with statistics of `probe` (n, c, h, w) and random scales and shifts.
+
+    Weights and scales that are next to nothing (heads, residual branches and layer scales begin so) are random, too.
+    """
     twin = copy.deepcopy(network).eval()
     norms = [module for module in twin.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     for norm in norms:
@@ -49,8 +59,19 @@ def lively(network: nn.Module, probe: Tensor, generator: torch.Generator) -> nn.
                 norm.weight.copy_(torch.rand(norm.weight.shape, generator=generator) + 0.5)
                 norm.bias.copy_(torch.randn(norm.bias.shape, generator=generator) * 0.2)
     with torch.no_grad():
+        for name, parameter in twin.named_parameters():
+            if name.rpartition(".")[2] != "bias":
+                _revive(parameter, generator)
         twin(probe)
     return twin.eval()
+
+
+def _revive(weight: Tensor, generator: torch.Generator) -> None:
+    """In place: elements below a thousandth of what a fresh layer of this shape has become as large as those."""
+    usual = max(weight[:1].numel() if weight.dim() else 1, 1) ** -0.5
+    faint = weight.abs() < 1e-3 * usual
+    drawn = torch.rand(int(faint.sum()), generator=generator) * 2 - 1  # sign and, from a half up, size
+    weight[faint] = ((drawn + drawn.sign() / 2) * usual).to(weight)
 
 
 class _Trial:
@@ -74,7 +95,10 @@ class _Trial:
         if smaller.shape != masked.shape:
             return "its channels are the network's output"
         error, effect = (smaller - masked).abs().max(), (self.dense - masked).abs().max()
-        if not error <= 1e-3 * effect + 1e-5 * masked.abs().max():
+        noise = 1e-5 * masked.abs().max()
+        if effect <= noise:
+            return NO_EFFECT
+        if not error <= 1e-3 * effect + noise:
             return "without its channels the network computes something else than with them masked"
         return ""
 

@@ -33,7 +33,10 @@ class Stored:
 
 
 def store(network: nn.Module, counts: Mapping[str, int], epochs: int, untuned: float, folder: Path) -> None:
-    """Write the weights of `network`, the policy `counts` after so many epochs, into `folder`."""
+    """Write the weights of `network`, the policy `counts` after so many epochs, into `folder`.
+
+    counts: channels by group, or weights by layer.
+    """
     facts = {"counts": dict(counts), "epochs": epochs, "untuned": untuned}
     save_file(tensors(network), folder / WEIGHTS, metadata={"trained": json.dumps(facts, sort_keys=True)})
 
@@ -44,7 +47,7 @@ def to_go_on_from(job: Job, counts: Mapping[str, int], device: str) -> Stored | 
     if job.parent is None or job.stage != "search" or not job.budget or not file.is_file():
         return None
     with safe_open(file, "pt", device) as stored:
-        facts = json.loads(stored.metadata()["trained"])
-        if facts["counts"] != dict(counts) or not facts["epochs"] < round(job.budget):
+        facts = json.loads((stored.metadata() or {}).get("trained", "null"))
+        if not facts or facts["counts"] != dict(counts) or not facts["epochs"] < round(job.budget):
             return None
         return Stored(facts["epochs"], facts["untuned"], {name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118

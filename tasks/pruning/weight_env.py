@@ -21,15 +21,16 @@ from typing import Annotated, Literal, final
 
 import numpy as np
 import torch
-from automl_ext.tasks.pruning.dense import check_positive, fresh, rewarded_accuracy
+from automl_ext.tasks.pruning.dense import check_not_negative, check_positive, fresh, rewarded_accuracy
 from automl_ext.tasks.pruning.flow import read
 from automl_ext.tasks.pruning.groups import Kind, counted_layers
-from automl_ext.tasks.pruning.images import rewarded_data
+from automl_ext.tasks.pruning.images import check_calibration, rewarded_data
 from automl_ext.tasks.pruning.inputs import check_fit, check_inputs
 from automl_ext.tasks.pruning.network import PruningError, own_weights
 from automl_ext.tasks.pruning.protocol import Goal
 from automl_ext.tasks.pruning.reconstruct import reestimate_norms
 from automl_ext.tasks.pruning.sparsity import held, masks_of, nonzero, rank_weights, weight_of, zero
+from automl_ext.tasks.pruning.stored import WEIGHTS, store, to_go_on_from
 from automl_ext.tasks.pruning.timing import Laps
 from automl_ext.tasks.pruning.tuning import Schedule, tune, tuning
 from automl_ext.tasks.pruning.weight_protocol import WeightProtocol, WeightTraded, weight_demand
@@ -50,7 +51,7 @@ from automl_ext.training import Recipe, accuracy, resolve_device, train
 
 __all__ = ["WeightPruningEnv"]
 
-WEIGHTS, NETWORK, FACTS = "weights.safetensors", "network.safetensors", "prepared.json"
+NETWORK, FACTS = "network.safetensors", "prepared.json"
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ class WeightPruningEnv(SearchEnv):
     ) -> None:
         check_positive(calibration_images=calibration_images, reward_images=reward_images, epochs=epochs, rate=rate,
                        tune_rate=tune_rate, tune_batch=tune_batch, width=width)  # fmt: skip
+        check_not_negative(tune_decay=tune_decay)
+        check_calibration(recalibrate, calibration_images)
         self.demand = weight_demand(protocol, objectives, weights_kept)
         self.network, self.weights, self.dataset, self.seed = network, weights or own_weights(network), dataset, seed
         self.width, self.inputs = width, inputs
@@ -159,19 +162,24 @@ class WeightPruningEnv(SearchEnv):
 
     def evaluate(self, job: Job, report: Report) -> Metrics:
         """Zero the smallest weights of each layer and measure; with a budget, fine-tune for so many epochs and measure
-        again. Leaves the weights in `job.folder`.
+        again. Leaves the weights in `job.folder`; a promoted trial goes on from its parent's, see stored.py.
         """
-        laps = Laps()
-        network = self._sparse(job, laps)
-        metrics = {"accuracy": rewarded_accuracy(network, self.data, self.device)}
+        laps, counts = Laps(), counts_of(self.parts, job.candidate)
+        earlier = to_go_on_from(job, counts, str(self.device))
+        if earlier is None:
+            network = self._sparse(job, laps)
+            untuned = rewarded_accuracy(network, self.data, self.device)
+        else:
+            network, untuned = self._restored(job, earlier.state), earlier.untuned
+        metrics, epochs = {"accuracy": untuned}, 0
         if job.budget:
             laps.end("measure")
-            metrics["accuracy_untuned"] = metrics["accuracy"]
-            self._tune(network, job, report)
+            metrics["accuracy_untuned"] = untuned
+            epochs = self._tune(network, job, report, earlier.epochs if earlier else 0)
             laps.end("tune")
             metrics["accuracy"] = rewarded_accuracy(network, self.data, self.device)
         if job.folder is not None:
-            save_file(tensors(network), Path(job.folder) / WEIGHTS)
+            store(network, counts, epochs, untuned, Path(job.folder))
         metrics |= self._sizes(network)
         metrics |= self.demand.reward(round(1000 * metrics["weights_k"]), metrics["accuracy"])
         laps.end("measure")
@@ -245,20 +253,24 @@ class WeightPruningEnv(SearchEnv):
         laps.end("recalibrate")
         return network
 
-    def _tune(self, network: nn.Module, job: Job, report: Report) -> None:
-        """Fine-tune for the job's budget; what was zero is zero again."""
+    def _restored(self, job: Job, state: Mapping[str, Tensor]) -> nn.Module:
+        """A copy of the network with the weights `state`."""
+        network = copy.deepcopy(self._start(job).network)
+        network.load_state_dict(state)
+        return network
+
+    def _tune(self, network: nn.Module, job: Job, report: Report, done: int = 0) -> int:
+        """Fine-tune to the job's budget, `done` epochs being behind it; zeros stay. How many are behind it then."""
         start, counts = self._start(job), counts_of(self.parts, job.candidate)
         masks = masks_of(network, start.ranking, counts)
         with held(network, masks):
-            tune(network, self.data, self.tuning, job, self.device, report)
+            return tune(network, self.data, self.tuning, job, self.device, report, done)
 
     def _finished(self, job: Job, report: Report) -> nn.Module:
         """The network as its trial left it, or pruned and tuned anew where there is no such folder."""
         stored = Path(job.parent) / WEIGHTS if job.parent is not None else None
         if stored is not None and stored.is_file():
-            network = copy.deepcopy(self._start(job).network)
-            network.load_state_dict(load_file(stored))
-            return network
+            return self._restored(job, load_file(stored))
         network = self._sparse(job, Laps())
         if job.budget:
             self._tune(network, job, report)

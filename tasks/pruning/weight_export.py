@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from automl_ext.tasks.pruning.groups import Layer
+from automl_ext.tasks.pruning.groups import Layer, uncounted
 from automl_ext.tasks.pruning.sparsity import nonzero
 from automl_ext.tasks.pruning.weight_space import Part
 from torch import nn
@@ -54,4 +54,4 @@ def sparse_recipe(
     }
     totals = {"weights": sum(sizes.values()), "kept": sum(left[name] for name in sizes)}
     protected = [layer.name for layer in layers if layer.name not in sizes]
-    return {**totals, "metrics": dict(metrics), "layers": by_layer, "not_pruned": protected}
+    return {**totals, "metrics": dict(metrics), "layers": by_layer, "not_pruned": [*protected, *uncounted(network)]}

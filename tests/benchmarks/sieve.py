@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--policies", type=int, default=60)
-    parser.add_argument("--quantile", type=float, default=0.9)
+    parser.add_argument("--quantile", type=float, default=0.95)
     parser.add_argument("--only", nargs="*", default=["none", "small", "gram"], choices=["none", "small", "gram"])
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -13,13 +13,17 @@ import copy
 import numpy as np
 import pytest
 import torch
+from automl_ext.tasks.pruning.evaluate import Recovery, slim
 from automl_ext.tasks.pruning.groups import inspect
 from automl_ext.tasks.pruning.importance import rank_by_magnitude
 from automl_ext.tasks.pruning.macs import total_macs
 from automl_ext.tasks.pruning.network import PruningError, build, load_weights
+from automl_ext.tasks.pruning.prepared import make
 from automl_ext.tasks.pruning.prune import mask, remaining, remove
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from automl_ext.training import lent_seed
 
 
 class Dense(nn.Module):
@@ -45,6 +49,21 @@ class Dense(nn.Module):
 
 def dense_network():
     return Dense()
+
+
+class Inception(nn.Module):
+    """Two branches of 4 and 8 channels, concatenated and added to the 12 that both read."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.inner = nn.Conv2d(1, 12, 3, padding=1), nn.Conv2d(12, 6, 3, padding=1)
+        self.thin, self.wide = nn.Conv2d(6, 4, 1), nn.Conv2d(12, 8, 3, padding=1)
+        self.linear = nn.Linear(12, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        y = torch.cat([self.thin(torch.relu(self.inner(x))), self.wide(x)], 1)
+        return self.linear(torch.relu(x + y).mean((2, 3)))
 
 
 def flops(network, example):
@@ -139,6 +158,29 @@ def test_no_layer_ends_with_no_channels_and_residual_shapes_stay_equal(small):
         assert {smaller[name].out_channels for name in group.writers} == {1}
 
 
+def test_groups_that_a_layer_has_only_a_part_of_are_left_alone():
+    """with few of the 12 channels left, `thin` would have none"""
+    with lent_seed(0):
+        plan = inspect(Inception().eval(), torch.zeros(1, 1, 8, 8))
+    assert [group.name for group in plan.groups] == ["inner"]
+    assert plan.skipped["stem"] == "thin has a part of its channels only, and might be left with none"
+    assert plan.skipped["thin"] == plan.skipped["wide"] == f"coupled with stem: {plan.skipped['stem']}"
+
+
+def test_convolutions_that_are_not_counted_are_left_alone_with_what_is_coupled_to_them():
+    with lent_seed(0):
+        layers = [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 6, 2, 2), nn.ReLU(), nn.Conv2d(6, 4, 3)]
+        network = nn.Sequential(*layers, nn.Flatten(2), nn.Conv1d(4, 5, 1), nn.Flatten(), nn.Linear(500, 10)).eval()
+        with pytest.raises(PruningError, match=r"nothing to prune .* 6: a Conv1d; only 2-d"):
+            inspect(network, torch.zeros(1, 1, 8, 8))
+        network.insert(5, nn.Conv2d(4, 4, 1))
+        plan = inspect(network, torch.zeros(1, 1, 8, 8))
+    assert [group.name for group in plan.groups] == ["4"] and list(plan.skipped) == ["0", "5", "9", "2", "7"]
+    assert plan.skipped["2"].startswith("a ConvTranspose2d; only 2-d")
+    assert plan.skipped["0"] == f"coupled with 2, {plan.skipped['2']}"
+    assert plan.skipped["5"] == f"coupled with 7, {plan.skipped['7']}"
+
+
 def test_all_ones_preserve_is_the_dense_network_bit_for_bit(case):
     network, example, plan, ranking = case
     images = torch.randn((4, *example.shape[1:]), generator=torch.Generator().manual_seed(1))
@@ -181,6 +223,31 @@ def test_illegal_counts_are_refused(small, count):
         remaining(ranking, {**counts, "conv1": count})
     with pytest.raises(PruningError, match="no such group"):
         remaining(ranking, {**counts, "conv9": 3})
+
+
+class Named(nn.Module):
+    """Layers and norms that are called with their input by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.norm = nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.two, self.linear = nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(input=self.one(input=x)))
+        return self.linear(input=torch.relu(self.two(input=x) + x).mean((2, 3)))
+
+
+def test_layers_may_be_called_by_name():
+    with lent_seed(0):
+        network, images = Named().eval(), torch.randn(12, 1, 8, 8)
+    plan, labels = inspect(network, images[:1]), torch.zeros(12, dtype=torch.long)
+    assert [group.name for group in plan.groups] == ["one"] and plan.layer("one").size == (8, 8)
+    options = {"importance": "magnitude", "points": 4, "ridge": 0.1, "generator": torch.Generator().manual_seed(0)}
+    made = make(network, plan, images, labels, **options)
+    assert made.flow.sums.keys() == {"two"}
+    smaller = slim(made, {"one": 4}, Recovery("sequential", True, 0.1, False))
+    assert smaller.one.bias is None and smaller(images).shape == (12, 10)
 
 
 class Branching(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import math
 import subprocess
 import sys
 from typing import get_type_hints
@@ -15,6 +16,7 @@ import torch
 from automl_ext.tasks.pruning.env import PruningEnv
 from automl_ext.tasks.pruning.evaluate import slim
 from automl_ext.tasks.pruning.network import PruningError, build
+from automl_ext.tasks.pruning.weight_env import WeightPruningEnv
 from safetensors.torch import save_file
 
 from automl_ext.data import normalise
@@ -184,12 +186,32 @@ def test_bad_options_are_refused_in_one_line_before_anything_is_trained():
         ({"round_to": 0}, "round_to must be at least 1"),
         ({"points": 0}, "points must be above 0"),
         ({"ridge": -1.0}, "ridge must not be negative"),
-        ({"mean": [0.5, 0.5]}, "mean has 2 numbers, the images have 1"),
+        ({"ridge": math.nan}, "ridge must not be negative and must be finite, not nan"),
+        ({"tune_rate": math.inf}, "tune_rate must be above 0 and finite, not inf"),
+        ({"recalibrate": True, "calibration_images": 1}, "recalibrate needs calibration_images to be 2 or more"),
         ({"dataset": "digit"}, "did you mean digits"),
     ]:
         with pytest.raises(ValueError, match=message) as caught:
             PruningEnv(**options)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [PruningEnv, WeightPruningEnv])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mean": [0.5, 0.5]}, "mean has 2 numbers, the images have 1"),
+        ({"mean": [128.0]}, "mean must lie within 0 and 1, .* not 128.0"),
+        ({"mean": [math.nan]}, "mean must lie within 0 and 1, .* not nan"),
+        ({"std": [math.nan]}, "std must be above 0 and finite, not nan"),
+        ({"std": [math.inf]}, "std must be above 0 and finite, not inf"),
+        ({"std": [0.0]}, "std must be above 0 and finite, not 0.0"),
+        ({"tune_decay": math.nan}, "tune_decay must not be negative and must be finite, not nan"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(kind, options, message):
+    with pytest.raises(PruningError, match=message):
+        kind(**options)
 
 
 def test_options_are_annotated_so_that_configs_can_be_checked():

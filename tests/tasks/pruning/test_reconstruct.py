@@ -15,6 +15,8 @@ from automl_ext.tasks.pruning.prune import remaining, remove
 from automl_ext.tasks.pruning.reconstruct import fit, reconstruct, reconstruct_by_gram, reestimate_norms, solve
 from torch.nn import functional
 
+from automl_ext.training import lent_seed
+
 NOTHING = Recovery("none", False, 0.1, False)
 
 
@@ -188,6 +190,42 @@ def test_sums_are_found_with_what_they_need_ahead_of_them(prepared):
         assert torch.allclose(same, prepared.network(prepared.dense.images), atol=1e-5)
 
 
+class Broadcasting(torch.nn.Module):
+    """Sums of a map and a number a channel, a map and the same for all images, a map and a number, and of two maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.gate = torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.Conv2d(8, 8, 1)
+        self.inner = torch.nn.ModuleList(torch.nn.Conv2d(8, 8, 3, padding=1) for _ in range(4))
+        self.place = torch.nn.Parameter(torch.ones(1, 8, 1, 1))
+        self.linear = torch.nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        x = torch.relu(self.inner[0](x) + self.gate(x.mean((2, 3), keepdim=True)))
+        x = torch.relu(self.inner[1](x) + self.place.expand(-1, -1, 8, 8))
+        x = torch.relu(self.inner[2](x) + 0 * x.shape[0])
+        return self.linear(torch.relu(self.inner[3](x) + x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("reconstruction", ["sequential", "gram", "none"])
+def test_sums_that_broadcast_are_recovered_by_the_layer_alone(reconstruction):
+    images = torch.randn((24, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    with lent_seed(0):
+        network = Broadcasting().eval()
+    plan, labels = inspect(network, images[:1]), torch.zeros(24, dtype=torch.long)
+    options = {"importance": "magnitude", "points": 4, "ridge": 0.1, "generator": torch.Generator().manual_seed(0)}
+    made = make(network, plan, images, labels, **options)
+    assert set(made.flow.sums) == {"gate", "inner.1", "inner.2", "inner.3"}
+    assert set(made.dense.partners) == {"inner.3"}
+    counts = {group.name: group.channels - 1 for group in plan.groups}
+    with torch.no_grad():
+        wanted = network(images)
+        errors = [float((slim(made, counts, Recovery(kind, True, 0.1, False))(images) - wanted).square().mean())
+                  for kind in (reconstruction, "none")]  # fmt: skip
+    assert errors[0] < errors[1] or reconstruction == "none"
+
+
 @pytest.mark.slow
 def test_rankings_by_reconstruction_put_copies_last(small):
     """A channel that another one can stand in for is dispensable, however large its weights are."""
@@ -220,6 +258,26 @@ def test_norms_are_estimated_anew(prepared):
     assert torch.allclose(network.bn1.running_mean, maps.mean((0, 2, 3)), atol=1e-5)
     assert torch.allclose(network.bn1.running_var, maps.var((0, 2, 3)), rtol=1e-4)
     assert not network.training and not network.bn1.training and network.bn1.momentum == 0.1
+
+
+def test_norms_of_all_dimensions_are_estimated_from_no_single_image():
+    """101 images on 1x1 maps: a last batch of one would have no variance"""
+    with lent_seed(0):
+        layers = [
+            torch.nn.Conv2d(1, 4, 8),
+            torch.nn.BatchNorm2d(4),
+            torch.nn.Unflatten(1, (4, 1)),
+            torch.nn.BatchNorm3d(4),
+        ]
+        network = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.BatchNorm1d(4)).eval()
+        images = torch.randn(101, 1, 8, 8) + 3
+    with torch.no_grad():
+        maps = network[0](images)[:, :, 0, 0]
+        reestimate_norms(network, images)
+        assert torch.allclose(network[1].running_mean, maps.mean(0), atol=1e-5)
+        for norm in (network[3], network[5]):
+            assert torch.allclose(norm.running_var, torch.tensor(101 / 100), rtol=1e-2) and not norm.training
+        assert torch.allclose(network(images).std(0), torch.tensor(1.0), rtol=1e-2)
 
 
 def test_what_is_saved_is_what_is_loaded(prepared, tmp_path, small, resnet20):

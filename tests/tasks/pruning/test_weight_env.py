@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 import torch
 from automl_ext.tasks.pruning.env import PruningEnv
+from automl_ext.tasks.pruning.groups import counted_layers
 from automl_ext.tasks.pruning.network import PruningError
+from automl_ext.tasks.pruning.sparsity import nonzero
 from automl_ext.tasks.pruning.weight_env import WeightPruningEnv
+from automl_ext.tasks.pruning.weight_export import sparse_recipe
+from automl_ext.tasks.pruning.weight_space import parts_of
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -123,6 +127,32 @@ def test_tuning_keeps_zeros_and_leaves_its_weights_for_the_test(env, evaluate, f
 
 
 @pytest.mark.slow
+def test_promoted_trials_go_on_from_their_parents_weights(env, folder, tmp_path):
+    candidate, first, second = dict(env.references["uniform"]), tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    parent = env.evaluate(Job(0, candidate, budget=1, shared=str(folder), folder=str(first)), never_stop)
+    whole = {"shared": str(folder), "folder": str(second), "budget": 3, "parent": str(first)}
+    for given, fields, begins in (
+        (candidate, {}, 2),
+        (candidate, {"stage": "final"}, 1),
+        (candidate, {"budget": 1}, 1),
+        (env.references["dense"], {}, 1),
+    ):
+        steps = []
+        metrics = env.evaluate(Job(1, given, **{**whole, **fields}), lambda step, value, seen=steps: seen.append(step))
+        assert steps[0] == begins and steps[-1] == (fields.get("budget") or 3)
+        if not fields and given == candidate:
+            assert metrics["accuracy_untuned"] == parent["accuracy_untuned"] and metrics["weights_kept"] == 0.5
+            before, after = (layers_of(load_file(path / "weights.safetensors")) for path in (first, second))
+            assert all(torch.equal(before[name] == 0, after[name] == 0) for name in before)
+    save_file(load_file(first / "weights.safetensors"), first / "weights.safetensors")  # of which nothing is known
+    steps = []
+    env.evaluate(Job(1, candidate, **whole), lambda step, value: steps.append(step))
+    assert steps == [1, 2, 3]
+
+
+@pytest.mark.slow
 def test_a_later_round_keeps_zeros_and_counts_them(network, env, folder, tmp_path):
     """masks are nested from round to round, whatever the second one asks for"""
     env.evaluate(Job(0, env.references["uniform"], budget=1, shared=str(folder), folder=str(tmp_path)), never_stop)
@@ -167,6 +197,14 @@ def test_the_export_loads_without_this_package(env, folder, tmp_path, with_progr
     later = WeightPruningEnv(str(tmp_path), weights_kept=0.4, **QUICK)
     assert {part.name: part.most / part.weights for part in later.parts} == candidate
     assert "global-magnitude" in later.references
+
+
+def test_the_recipe_lists_what_is_not_pruned():
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ConvTranspose2d(8, 4, 2), nn.Flatten(), nn.Linear(196, 10)).eval()
+    layers = tuple(counted_layers(network, torch.zeros(1, 1, 8, 8)).values())
+    parts = parts_of(layers, nonzero(network, [layer.name for layer in layers]), None, ("3",))
+    recipe = sparse_recipe(network, layers, parts, {})
+    assert list(recipe["layers"]) == ["0"] and recipe["not_pruned"] == ["3", "1"]
 
 
 @pytest.mark.slow
