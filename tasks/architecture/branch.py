@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, final
 
@@ -130,7 +131,7 @@ def family(
         raise ValueError(f"env.space_options.pools: layers from 1 to {layers}, not {list(pools)}")
     space = Space(
         *(decision for index in range(layers) for decision in _decisions(index, kernels, filters, strides)),
-        canonical=canonical,
+        canonical=partial(canonical, pools=tuple(pools)),
     )
 
     def build(candidate: Candidate) -> nn.Module:
@@ -151,14 +152,14 @@ def plan(candidate: Mapping[str, Value]) -> list[Layer]:
     return made
 
 
-def canonical(candidate: Candidate) -> Candidate:
-    """The layers in an order of their own."""
+def canonical(candidate: Candidate, pools: Sequence[int] = ()) -> Candidate:
+    """The layers in an order of their own; those in front of a pool say so."""
     layers = plan(candidate)
 
     def encode(node: int, names: Names) -> tuple[object, ...]:
         layer = layers[node]
         sources = sorted(names.get(source, source) for source in layer.sources)
-        return (layer.height, layer.width, *layer.stride, layer.filters, tuple(sources))
+        return (layer.height, layer.width, *layer.stride, layer.filters, node + 1 in pools, tuple(sources))
 
     inputs = [[source for source in layer.sources if source >= 0] for layer in layers]
     return {"layers": str(smallest(inputs, encode)[0])}

@@ -12,11 +12,12 @@ Differs from the papers: see cell_network.py; and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from automl_ext.tasks.architecture.cell_form import canonical, input_name, plans
+from automl_ext.tasks.architecture.cell_form import canonical, input_name, kinds_of, plans
 from automl_ext.tasks.architecture.cell_network import OPERATIONS, CellNetwork
 from automl_ext.tasks.architecture.cell_reference import CELLS, published
 from automl_ext.tasks.architecture.family import Family
@@ -78,7 +79,8 @@ def family(
     names = PRESETS[operations] if isinstance(operations, str) else tuple(dict.fromkeys(operations))
     if not names:
         raise ValueError("env.space_options.operations: at least one")
-    space = cell_space(blocks, names, join, output, reduction, grow)
+    listed = partial(canonical, kinds=tuple(kinds_of(min(shape[1:]), repeats)))
+    space = cell_space(blocks, names, join, output, reduction, grow, listed)
 
     def build(candidate: Candidate) -> nn.Module:
         return CellNetwork(plans(candidate), shape, classes, repeats, width, stem)
@@ -91,7 +93,15 @@ def family(
     return Family(space, published(tuple(CELLS)), build, draw)
 
 
-def cell_space(blocks: int, operations: Sequence[str], join: str, output: str, reduction: str, grow: bool) -> Space:
+def cell_space(
+    blocks: int,
+    operations: Sequence[str],
+    join: str,
+    output: str,
+    reduction: str,
+    grow: bool,
+    canonical: Callable[[Candidate], Candidate],
+) -> Space:
     """The decisions: what the output joins (settled), then the normal cell and the reduction cell, block by block."""
     kinds = ("normal", "reduction") if reduction == "own" else ("normal",)
     joined = Choice("output", (output,))

@@ -94,10 +94,14 @@ def written(kind: str, blocks: Iterable[Block], prefix: str = "", join: bool = F
     return made
 
 
-def canonical(candidate: Candidate) -> Candidate:
-    """The smallest listing of each cell: equal for cells that differ by the order of blocks, or of a block's halves."""
+def canonical(candidate: Candidate, kinds: Sequence[bool] = ()) -> Candidate:
+    """The smallest listing of each cell: equal for cells that differ by the order of blocks, or of a block's halves.
+
+    kinds: of `kinds_of`; a reduction cell that nothing depends on is left out.
+    """
     cells = plans(candidate)
-    reduction = cells.reduction
+    alive = [kind for kind, used in zip(kinds, live(stacked(cells, kinds)), strict=True) if used]
+    reduction = cells.reduction if any(alive) or not kinds else None
     made: Candidate = {"normal": _listed(cells.normal), "output": cells.normal.output}
     return made if reduction is None else {**made, "reduction": _listed(reduction)}
 
@@ -126,6 +130,22 @@ def _block(part: Mapping[str, str]) -> Block:
 def _state(name: str) -> int:
     kind, _, number = name.partition("-")
     return -int(number) if kind == "cell" else int(number) - 1
+
+
+def kinds_of(side: int, repeats: int) -> list[bool]:
+    """Whether each cell of a network for images of that side, behind the stem, is a reduction cell.
+
+    repeats: normal cells a stack.
+    """
+    while side > 40:
+        side = -(-side // 2)
+    halvings = 0 if side < 4 else min(2, side.bit_length() - 2)
+    return [False] * repeats + ([True] + [False] * repeats) * halvings
+
+
+def stacked(cells: Cells, kinds: Sequence[bool]) -> list[CellPlan]:
+    """The plan of each cell."""
+    return [cells.halving if halving else cells.normal for halving in kinds]
 
 
 def live(cells: Sequence[CellPlan]) -> list[bool]:

@@ -17,7 +17,7 @@ from typing import final
 
 import torch
 from automl_ext.tasks.architecture import layers
-from automl_ext.tasks.architecture.cell_form import BEFORE, LAST, Block, CellPlan, Cells, live
+from automl_ext.tasks.architecture.cell_form import BEFORE, LAST, Block, CellPlan, Cells, kinds_of, live, stacked
 from automl_ext.tasks.architecture.layers import AvgPool, DropPath, Halve, MinPool, relu_conv_norm, separable
 from torch import Tensor, nn
 from torch.nn import functional
@@ -112,7 +112,10 @@ class Cell(nn.Module):
 
 @final
 class CellNetwork(nn.Module):
-    """(n, c, h, w) -> (n, classes). repeats: normal cells a stack. width: channels of a block in the first stack."""
+    """(n, c, h, w) -> (n, classes). repeats: normal cells a stack. width: channels of a block in the first stack.
+
+    Images with sides above 40 are halved by the stem until they are not.
+    """
 
     def __init__(
         self, cells: Cells, shape: tuple[int, int, int], classes: int, repeats: int, width: int, stem: int
@@ -122,10 +125,8 @@ class CellNetwork(nn.Module):
         while side > 40:
             side, strides = -(-side // 2), strides + 1
         self.stem = _stem(shape[0], stem * width, strides)
-        halvings = 0 if side < 4 else min(2, side.bit_length() - 2)
-        kinds = [False] * repeats + ([True] + [False] * repeats) * halvings
-        stack = [cells.halving if halving else cells.normal for halving in kinds]
-        self.live = live(stack)
+        kinds = kinds_of(side, repeats)
+        self.live = live(stack := stacked(cells, kinds))
         made: list[nn.Module] = []
         outputs = [(stem * width, 0), (stem * width, 0)]  # channels, and how often halved
         scale = 0

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, final
 
@@ -125,7 +126,8 @@ def family(
         kept = [option for option in options if legal(option, before, side, depth)]
         return decision.keep(kept) if isinstance(decision, Choice) else decision
 
-    space = Space(*(Choice(f"layer_{index + 1}", options, kind="layer") for index in range(depth)), narrow=narrow)
+    decisions = [Choice(f"layer_{index + 1}", options, kind="layer") for index in range(depth)]
+    space = Space(*decisions, narrow=narrow, canonical=partial(canonical, shape=shape))
 
     def build(candidate: Candidate) -> nn.Module:
         return ChainNetwork(layers_of(candidate), shape, classes, norm, dropout)
@@ -134,6 +136,16 @@ def family(
         return _seen(layers_of(walk.candidate), options, side, depth)
 
     return Family(space, _published(filters, dense), build, _draw, observe=observe)
+
+
+def canonical(candidate: Candidate, shape: tuple[int, int, int]) -> Candidate:
+    """On maps of a single pixel both ends are the same. shape: of an image (c, h, w)."""
+    layers, sides = layers_of(candidate), list(shape[1:])
+    for layer in layers:
+        sides = [_pooled(side, layer) for side in sides] if layer.kind == "pool" else sides
+    if sides != [1, 1] or any(layer.kind == "dense" for layer in layers):
+        return candidate
+    return {path: ENDS[0] if value == ENDS[1] else value for path, value in candidate.items()}
 
 
 def layers_of(candidate: Mapping[str, Value]) -> list[Layer]:

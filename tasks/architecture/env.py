@@ -216,6 +216,8 @@ def _refuse_foreign(estimator: str, given: Mapping[str, Any]) -> None:
 
 
 def _columns(metric: str | None, goal: Goal, objectives: Mapping[str, Goal] | None) -> dict[str, Goal]:
+    if metric is None and goal != "max":
+        raise TableError("goal: it is of `metric`; several columns say theirs in `objectives`")
     if (metric is None) == (not objectives):
         raise TableError("metric: name one column of the table, or several in `objectives`, not both")
     return {metric: goal} if metric is not None else dict(objectives or {})

@@ -22,14 +22,19 @@ def write(training: Training, job: Job, folder: Path) -> None:
     network = training.stored(job)
     if network is None:
         raise ExportError("this trial left no trained network; a final stage trains one")
-    data, recipe = training.data, training.recipe
+    data, recipe = training.data, training.recipe_of(job)
     facts: dict[str, Any] = {
         "candidate": job.candidate,
         "training": {
-            "epochs": round(job.budget) if job.budget else recipe.epochs,
+            "epochs": recipe.epochs,
             "batch": recipe.batch,
             "rate": recipe.rate,
+            "schedule": recipe.schedule,
+            "momentum": recipe.momentum,
             "weight_decay": recipe.weight_decay,
+            "smoothing": recipe.smoothing,
+            "flip": recipe.flip,
+            "shift": recipe.shift,
             "cutout": training.cutout,
             "drop_path": training.drop_path,
             "auxiliary": training.auxiliary,

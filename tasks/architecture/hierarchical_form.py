@@ -14,6 +14,9 @@ from automl_ext.space import Candidate, Value
 __all__ = ["Graph", "Motifs", "canonical", "edge_name", "motifs_of"]
 
 Edge = tuple[int, int]
+Edges = dict[int, list[tuple[int, str]]]
+"""Node -> (source, label) of what leads into it, in order."""
+IDENTITY = "identity"
 _EDGE = re.compile(r"(motif_\d+|cell)_from_(\d+)_to_(\d+)")
 
 
@@ -83,20 +86,39 @@ def motifs_of(candidate: Mapping[str, Value]) -> Motifs:
 
 
 def canonical(candidate: Candidate) -> Candidate:
-    """The cell with its motifs written out: motifs have no names any more, and what is not live is gone."""
+    """The cell with its motifs written out: motifs have no names any more, and what is not live is gone.
+
+    Identities are left out of motifs, not of the cell, whose edges may be dropped in training.
+    """
     found = motifs_of(candidate)
-    texts = {name: _listed(graph, {}) for name, graph in found.motifs.items()}
-    return {"cell": _listed(found.cell, texts)}
+    texts = {name: _listed(_shortened(graph), {}) for name, graph in found.motifs.items()}
+    return {"cell": _listed(_edges(found.cell), texts)}
 
 
-def _listed(graph: Graph, texts: Mapping[str, str]) -> str:
-    """The smallest listing of the live nodes; the last node is behind all others, since all of them lead to it."""
-    nodes = graph.inner_and_last
+def _edges(graph: Graph) -> Edges:
+    return {node: graph.into(node) for node in graph.inner_and_last}
+
+
+def _shortened(graph: Graph) -> Edges:
+    """The edges into each live node, without nodes that are another one behind a single identity."""
+    made, same = Edges(), {0: 0}
+    for node in graph.inner_and_last:
+        into = [(same[source], label) for source, label in graph.into(node)]
+        if [label for _, label in into] == [IDENTITY]:
+            same[node] = into[0][0]
+        else:
+            same[node], made[node] = node, into
+    return made
+
+
+def _listed(edges: Edges, texts: Mapping[str, str]) -> str:
+    """The smallest listing of the nodes; the last node is behind all others, since all of them lead to it."""
+    nodes = list(edges)
     place = {node: index for index, node in enumerate(nodes)}
 
     def encode(index: int, names: Names) -> tuple[object, ...]:
-        edges = graph.into(nodes[index])
-        return tuple(sorted((names[place[s]] if s else -1, texts.get(label, label)) for s, label in edges))
+        into = edges[nodes[index]]
+        return tuple(sorted((names[place[s]] if s else -1, texts.get(label, label)) for s, label in into))
 
-    inputs = [[place[source] for source, _ in graph.into(node) if source] for node in nodes]
+    inputs = [[place[source] for source, _ in into if source] for into in edges.values()]
     return str(smallest(inputs, encode)[0])

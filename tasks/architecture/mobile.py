@@ -63,6 +63,8 @@ def family(
     blocks: of the reference, (filters, layers, stride) each. width: times all filters. divisor: filters are multiples
     of it, at least 90 % of what they should be.
     """
+    if blocks is not None and not blocks:
+        raise ValueError("env.space_options.blocks: at least one (filters, layers, stride), or leave it out")
     large = min(shape[1:]) > 40
     base = tuple(blocks or (LARGE if large else SMALL))
     first = rounded((32 if large else 8) * width, divisor)

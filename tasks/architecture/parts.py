@@ -46,8 +46,26 @@ Shape = tuple[int, ...]
 """Of one input: (channels, height, width), or (units,) once it is flat."""
 Make = Callable[[Shape, Mapping[str, Value]], nn.Module]
 """make(shape of the input, the chosen values) -> a module with fresh weights"""
-TUNED = ("rate", "batch", "weight_decay", "momentum", "schedule", "smoothing")
-"""What hyperparameters may be called: fields of the training recipe."""
+SCHEDULES = ("one-cycle", "constant")
+
+
+def _number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _share(value: Value) -> bool:
+    return _number(value) and 0 <= value < 1  # type: ignore[operator]
+
+
+TUNED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "rate": ("numbers above 0 up to 10", lambda value: _number(value) and 0 < value <= 10),
+    "batch": ("whole numbers from 2", lambda value: _number(value) and isinstance(value, int) and value >= 2),
+    "weight_decay": ("numbers from 0 to 1", lambda value: _number(value) and 0 <= value <= 1),
+    "momentum": ("numbers from 0, below 1", _share),
+    "schedule": (" or ".join(SCHEDULES), lambda value: value in SCHEDULES),
+    "smoothing": ("numbers from 0, below 1", _share),
+}
+"""What hyperparameters may be called, fields of the training recipe -> what they may be, in words and as a check."""
 
 
 class PartError(ValueError):
@@ -79,9 +97,15 @@ class Hyperparameters:
     name: str = "training"
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.values if name not in TUNED]
-        if unknown:
-            raise PartError(f"no hyperparameter {unknown[0]!r}; legal: {', '.join(TUNED)}")
+        for name, values in self.values.items():
+            if name not in TUNED:
+                raise PartError(f"no hyperparameter {name!r}; legal: {', '.join(TUNED)}")
+            legal, fits = TUNED[name]
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+                raise PartError(f"hyperparameter {name} needs a list of values, not {values!r}")
+            wrong = [value for value in values if not fits(value)]
+            if wrong:
+                raise PartError(f"hyperparameter {name} takes {legal}, not {wrong[0]!r}")
 
 
 @dataclass(frozen=True, init=False)

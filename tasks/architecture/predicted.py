@@ -59,7 +59,7 @@ class Predicted:
                 break
         rows = []
         for number, candidate in enumerate(found.values()):
-            job = Job(number, candidate, seed=job_seed(self.seed, "predictor", number))
+            job = Job(number, candidate, seed=job_seed(self.seed, "predictor", number), shared=str(folder))
             try:
                 rows.append((candidate, self.training.evaluate(job, never_stop)["accuracy"]))
             except FloatingPointError:

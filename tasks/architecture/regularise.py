@@ -71,11 +71,32 @@ def body_of(network: nn.Module) -> list[nn.Module]:
     return [module for module in modules if any(True for _ in module.parameters())]
 
 
+def _last_maps(network: nn.Module, modules: list[nn.Module], shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
+    """The last of `modules` that gives maps (n, c, h, w), and how many channels."""
+    found: dict[nn.Module, int] = {}
+
+    def see(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if output.dim() == 4:
+            found[module] = output.shape[1]
+
+    hooks = [module.register_forward_hook(see) for module in modules]
+    was = network.training
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, *shape))
+    network.train(was)
+    for hook in hooks:
+        hook.remove()
+    if not found:
+        raise ValueError("auxiliary: this network has no maps that a second classifier could attach to")
+    return list(found.items())[-1]
+
+
 @final
 class Auxiliary(nn.Module):
-    """`network` with a second classifier at two thirds of its body. Training: (logits, auxiliary logits); else logits.
+    """`network` with a second classifier at two thirds of its body, or before where that is flat.
 
-    Only `network` is kept after training; `detach` frees it. Raises ValueError where it has no body.
+    Training: (logits, auxiliary logits); else logits. Only `network` is kept after training; `detach` frees it. Raises
+    ValueError where it has no body, or none with maps.
     """
 
     def __init__(self, network: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
@@ -85,12 +106,8 @@ class Auxiliary(nn.Module):
             raise ValueError("auxiliary: networks of this space have no body that a second classifier could attach to")
         self.network = network
         self.seen: list[Tensor] = []
-        self._hook = body[min(len(body) - 1, len(body) * 2 // 3)].register_forward_hook(self._see)
-        was = network.training
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, *shape))
-        network.train(was)
-        channels = self.seen.pop().shape[1]
+        place, channels = _last_maps(network, body[: len(body) * 2 // 3 + 1], shape)
+        self._hook = place.register_forward_hook(self._see)
         self.conv = nn.Conv2d(channels, WIDTH, 1, bias=False)
         self.norm = nn.BatchNorm2d(WIDTH)
         self.classifier = nn.Linear(WIDTH, classes)

@@ -77,11 +77,7 @@ class Training:
 
     def trained(self, job: Job, report: Report) -> tuple[nn.Module, int]:
         """The network after the job's budget, and its epochs."""
-        network = self.fresh(job.candidate, job.seed)
-        recipe = self.recipe
-        if not is_handmade(job.candidate):
-            recipe = self.family.recipe(job.candidate, recipe)
-        recipe = replace(recipe, epochs=max(1, round(job.budget)) if job.budget else recipe.epochs)
+        network, recipe = self.fresh(job.candidate, job.seed), self.recipe_of(job)
         earlier = self._earlier(job) if job.stage == "search" else None
         if earlier is not None and earlier.epochs <= recipe.epochs:
             network.load_state_dict(dict(earlier.state))
@@ -99,6 +95,13 @@ class Training:
             second.detach()
         return network, done.epochs
 
+    def recipe_of(self, job: Job) -> Recipe:
+        """How the job's candidate is trained: the recipe, what the candidate says of it, and the budget in epochs."""
+        recipe = self.recipe
+        if not is_handmade(job.candidate):
+            recipe = self.family.recipe(job.candidate, recipe)
+        return replace(recipe, epochs=max(1, round(job.budget)) if job.budget else recipe.epochs)
+
     def fresh(self, candidate: Candidate, seed: int) -> nn.Module:
         """The network of a candidate, its weights drawn from the seed."""
         with lent_seed(seed):
@@ -108,12 +111,13 @@ class Training:
 
     def check(self, candidates: Mapping[str, Candidate]) -> None:
         """ValueError, one line, where drop-path or an auxiliary classifier has nothing to work on."""
-        first = next(iter(candidates.values()), None)
-        network = self.fresh(first or self.family.space.build(lambda walk: walk.decision.first), 0)
-        if self.drop_path and not any(isinstance(module, DropPath) for module in network.modules()):
+        own = [candidate for candidate in candidates.values() if not is_handmade(candidate)]
+        own = own or [self.family.space.build(lambda walk: walk.decision.first)]
+        networks = (self.fresh(candidate, 0) for candidate in own)
+        if self.drop_path and not any(isinstance(module, DropPath) for each in networks for module in each.modules()):
             raise ValueError("drop_path: networks of this space have no paths that could be dropped")
         if self.auxiliary:
-            Auxiliary(network, self.shape, self.data.classes)
+            Auxiliary(self.fresh(own[0], 0), self.shape, self.data.classes)
 
     def _transform(self, network: nn.Module) -> Regularise | None:
         fill = tuple(round(255 * mean) for mean in self.data.mean)

@@ -62,6 +62,8 @@ def trainer(given: argparse.Namespace) -> Iterator[Row]:
             )
         for seed in range(given.seeds if dataset == "digits" else 1):
             for who, run in (("plain loop", plain), ("automl-ext", ours)):
+                if has(given, dataset=dataset, seed=seed, who=who):
+                    continue
                 with lent_seed(seed):
                     network = build_handmade(handmade(params)["resnet"], data.train.image.shape[1:], data.classes)
                 begin = time.process_time()
@@ -103,6 +105,8 @@ def ours(network: nn.Module, data: Data, target: float, seed: int, recipe: dict[
 def workers(given: argparse.Namespace) -> Iterator[Row]:
     """Twenty random cells, by one worker and by two."""
     for count in (1, 2):
+        if has(given, workers=count):
+            continue
         with tempfile.TemporaryDirectory() as folder:
             run = Run.create(
                 name="workers", out=Path(folder), env=environment(epochs=6), searcher="random", trials=20, final=[],
@@ -117,6 +121,8 @@ def builders(given: argparse.Namespace) -> Iterator[Row]:
     """Random candidates of every space built and run on an 8x8 image."""
     image = torch.zeros(1, 1, 8, 8)
     for name in FAMILIES:
+        if has(given, space=name):
+            continue
         family, rng = family_of(name, (1, 8, 8), 10, {}), np.random.default_rng(0)
         begin, failures = time.process_time(), 0
         for _ in range(given.candidates):
@@ -138,6 +144,15 @@ def environment(**options: Any) -> dict[str, Any]:
 
 def found(given: argparse.Namespace) -> Iterator[Row]:
     """A search on digits, its best cell and a ResNet of as many parameters from several seeds on test images."""
+    row = next((row for row in stored(given) if row["task"] == "search" and row["what"] == "search"), None)
+    if row is None:
+        row = searched(given)
+        yield row
+    yield from compared(given, row["candidate"], environment(epochs=30))
+
+
+def searched(given: argparse.Namespace) -> Row:
+    """The best cell of a search, by validation after whole trainings of the best five, and what it took."""
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(
             name="search", out=Path(folder), env=environment(epochs=5), trials=given.trials, seed=0,
@@ -149,9 +164,8 @@ def found(given: argparse.Namespace) -> Iterator[Row]:
         seconds = time.perf_counter() - begin
         own = [trial for trial in run.trials("final-1") if trial.metrics and trial.note["role"] == "searched"]
         best = max(own, key=lambda trial: trial.metrics["accuracy"])
-        yield {"what": "search", "trials": given.trials, "workers": given.workers, "seconds": seconds,
-               "candidate": best.candidate, "params_k": best.metrics["params_k"]}  # fmt: skip
-    yield from compared(best.candidate, environment(epochs=30), given.seeds)
+        return {"what": "search", "trials": given.trials, "workers": given.workers, "seconds": seconds,
+                "candidate": best.candidate, "params_k": best.metrics["params_k"]}  # fmt: skip
 
 
 def transfer(given: argparse.Namespace) -> Iterator[Row]:
@@ -160,16 +174,18 @@ def transfer(given: argparse.Namespace) -> Iterator[Row]:
     if not rows:
         raise SystemExit("transfer needs the rows of search: --rows FILE")
     env = environment(epochs=6, dataset="fashion-mnist", batch=128) | {"space_options": {**CELL, "width": 12}}
-    yield from compared(rows[-1]["candidate"], env, given.seeds)
+    yield from compared(given, rows[-1]["candidate"], env)
 
 
-def compared(candidate: dict[str, Any], env: dict[str, Any], seeds: int) -> Iterator[Row]:
+def compared(given: argparse.Namespace, candidate: dict[str, Any], env: dict[str, Any]) -> Iterator[Row]:
     options = {name: value for name, value in env.items() if name != "id"}
     made = make(env["id"], **options).unwrapped
     network = made.training.fresh(candidate, 0)
     rival = handmade(sum(parameter.numel() for parameter in network.parameters()))["resnet"]
-    for seed in range(seeds):
+    for seed in range(given.seeds):
         for who, each in (("found cell", candidate), ("resnet", rival)):
+            if has(given, what="test", who=who, seed=seed):
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 own = made.evaluate(Job(0, each, seed=seed, folder=folder, stage="final-1"), never_stop)
                 test = made.test(Job(0, each, seed=seed, parent=folder, stage="test"), never_stop)
@@ -179,6 +195,12 @@ def compared(candidate: dict[str, Any], env: dict[str, Any], seeds: int) -> Iter
 def stored(given: argparse.Namespace) -> list[Row]:
     known = given.rows is not None and given.rows.exists()
     return [json.loads(line) for line in given.rows.read_text().splitlines()] if known else []
+
+
+def has(given: argparse.Namespace, **key: Any) -> bool:
+    """Whether such a row of this task stands in --rows."""
+    wanted = {"task": given.task, **key}
+    return any(all(row.get(name) == value for name, value in wanted.items()) for row in stored(given))
 
 
 def main() -> None:
@@ -193,14 +215,13 @@ def main() -> None:
     given = parser.parse_args()
     one_thread()
     rows = stored(given)
-    if not any(row["task"] == given.task for row in rows):
-        measure = {"trainer": trainer, "workers": workers, "builders": builders, "search": found, "transfer": transfer}
-        for row in measure[given.task](given):
-            rows.append({"task": given.task, **row})
-            print(rows[-1], flush=True)
-            if given.rows:
-                with given.rows.open("a") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
+    measure = {"trainer": trainer, "workers": workers, "builders": builders, "search": found, "transfer": transfer}
+    for row in measure[given.task](given):
+        rows.append({"task": given.task, **row})
+        print(rows[-1], flush=True)
+        if given.rows:
+            with given.rows.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
     text = tables(rows)
     print(text)
     if given.write:

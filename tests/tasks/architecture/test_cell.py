@@ -80,6 +80,18 @@ def test_blocks_and_halves_may_be_swapped():
     assert canonical({"output": "unused", **written("normal", other)}) != one
 
 
+def test_a_reduction_cell_that_nothing_depends_on_is_left_out_of_the_key():
+    found = cells(blocks=1, operations=["identity", "conv_3x3"], repeats=1)
+    skipping = {"output": "unused", **written("normal", [Block(BEFORE, BEFORE, "identity", "identity")])}
+    using = {"output": "unused", **written("normal", [Block(LAST, BEFORE, "identity", "identity")])}
+    one = written("reduction", [Block(LAST, LAST, "conv_3x3", "conv_3x3")])
+    two = written("reduction", [Block(LAST, LAST, "identity", "identity")])
+    assert found.space.key(skipping | one) == found.space.key(skipping | two)
+    assert found.space.key(using | one) != found.space.key(using | two)
+    more = cells(blocks=1, operations=["identity", "conv_3x3"], repeats=2)
+    assert more.space.key(skipping | one) != more.space.key(skipping | two)  # the one but last is a reduction cell's
+
+
 @pytest.mark.slow
 def test_isomorphic_cells_are_networks_of_one_size():
     rng, sizes = np.random.default_rng(1), {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -107,6 +109,36 @@ def test_a_permutation_puts_its_parts_in_the_order_chosen():
     part = Permutation(relu(), batch_norm(), sigmoid())
     candidate = {**parts_space(part).from_genes({}), "net": "3 1 2"}
     assert [type(module).__name__ for module in built(part, candidate).body] == ["Sigmoid", "ReLU", "BatchNorm2d"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("layer", [partial(conv, [4]), partial(separable_conv, [4]), max_pool, average_pool])
+def test_windows_of_any_size_keep_height_and_width_but_for_the_stride(layer, size, stride):
+    part = Chain(layer([size], [stride]))
+    (module,) = built(part, parts_space(part).from_genes({}), (2, 8, 7)).body
+    images = torch.ones(1, 2, 8, 7)
+    found = module(images)
+    assert found.shape[2:] == (-(-8 // stride), -(-7 // stride))
+    if layer in (max_pool, average_pool):
+        assert torch.allclose(found, torch.ones_like(found))
+        assert torch.allclose(module(-images), -torch.ones_like(found))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"rate": 0.1}, "rate needs a list of values, not 0.1"),
+        ({"rate": []}, "rate needs a list of values"),
+        ({"rate": ["fast"]}, "rate takes numbers above 0 up to 10, not 'fast'"),
+        ({"batch": [1.5]}, "batch takes whole numbers from 2, not 1.5"),
+        ({"schedule": ["cosine"]}, "schedule takes one-cycle or constant, not 'cosine'"),
+        ({"momentum": [float("nan")]}, "momentum takes numbers from 0, below 1, not nan"),
+    ],
+)
+def test_hyperparameters_that_cannot_be_are_refused(values, said):
+    with pytest.raises(PartError, match=said):
+        Hyperparameters(values)
 
 
 @pytest.mark.parametrize(

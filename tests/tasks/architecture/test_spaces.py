@@ -15,6 +15,7 @@ from automl_ext.tasks.architecture.families import family_of
 from automl_ext.tasks.architecture.hierarchical_form import Graph, canonical, edge_name, motifs_of
 from automl_ext.tasks.architecture.hierarchical_network import Assembled
 from automl_ext.tasks.architecture.latency_table import looked_up, measure_pieces, read_latencies
+from automl_ext.tasks.architecture.measure import size_of
 from torch import nn
 
 from automl_ext.artefact.agreement import counted_macs
@@ -59,6 +60,22 @@ def test_chains_follow_the_transition_rules():
             side = (side - layer.kernel) // layer.stride + 1 if layer.kind == "pool" else side
         seen.update(kinds)
     assert min(seen.values()) > 20 and set(seen) == {"conv", "pool", "dense", "softmax", "average"}
+
+
+def test_both_ends_are_one_where_a_single_pixel_is_left():
+    found = family("chain", depth=4, filters=[4], kernels=[1], pools=[[5, 3]], dense=[8])
+    small, large = ["conv-4-k1", "pool-5-s3"], ["conv-4-k1"]
+
+    def key(*layers):
+        whole = [*layers, *["none"] * (4 - len(layers))]
+        return found.space.key({f"layer_{index + 1}": layer for index, layer in enumerate(whole)})
+
+    assert key(*large, "softmax") != key(*large, "average")
+    assert key(*small, "softmax") != key(*small, "average")  # two pixels
+    tiny = family_of("chain", (1, 5, 5), 10, {"depth": 4, "filters": [4], "kernels": [1], "pools": [[5, 3]]}).space
+    ends = [{"layer_1": "conv-4-k1", "layer_2": "pool-5-s3", "layer_3": end, "layer_4": "none"} for end in
+            ("softmax", "average")]  # fmt: skip
+    assert tiny.key(ends[0]) == tiny.key(ends[1])
 
 
 def test_every_short_chain_is_reached():
@@ -129,6 +146,14 @@ def test_layers_in_another_order_are_one_candidate():
     assert branch.canonical(one) == branch.canonical(two) != branch.canonical(other)
 
 
+def test_layers_in_front_of_a_pool_are_not_those_behind():
+    found = family("branch", layers=3, pools=[1], kernels=[1], filters=[2, 3, 4])
+    one, two = branches([2, 3, 4], layer_3=(1,)), branches([3, 2, 4], layer_3=(2,))
+    assert branch.canonical(one) == branch.canonical(two)
+    assert found.space.key(one) != found.space.key(two)
+    assert size_of(found.build(one), SHAPE)["macs_m"] != size_of(found.build(two), SHAPE)["macs_m"]
+
+
 def test_anchors_point_at_earlier_layers():
     slots = {slot.path: slot.decisions[0] for slot in family("branch", layers=3).space.slots}
     assert slots["layer_3_from_2"].refers == {True: "layer_2_filters"}
@@ -192,6 +217,20 @@ def test_motifs_have_no_names_and_dead_edges_no_meaning():
             path = edge_name(unused[0], (0, 1))
             other = "none" if candidate[path] != "none" else "conv_1x1"
             assert canonical({**candidate, path: other}) == canonical(candidate)
+
+
+def test_motifs_that_are_the_identity_are_one():
+    space = family("hierarchical", motifs=1).space
+    first = space.sample(np.random.default_rng(0))
+    empty = {path: "none" if path.startswith("motif") else "motif_1" for path in first}
+    direct, chain = empty | {"motif_1_from_1_to_3": "identity"}, empty | {"motif_1_from_1_to_2": "identity"}
+    chain |= {"motif_1_from_2_to_3": "identity"}
+    assert space.key(empty) == space.key(direct) == space.key(chain)
+    conv = empty | {"motif_1_from_1_to_3": "conv_1x1"}
+    around = empty | {"motif_1_from_1_to_2": "conv_1x1", "motif_1_from_2_to_3": "identity"}
+    assert space.key(conv) == space.key(around) != space.key(direct)
+    twice = around | {"motif_1_from_1_to_3": "identity"}
+    assert space.key(twice) not in (space.key(conv), space.key(direct))
 
 
 # ---------------------------------------------------------------- mobile

@@ -190,6 +190,16 @@ def test_other_spaces_train_too(space):
     assert metrics["params_k"] > 0
 
 
+def test_a_second_classifier_finds_maps_also_where_the_end_is_flat():
+    env = build(space="modular", space_options={"network": "tutorial"}, auxiliary=True)
+    metrics = env.evaluate(Job(0, env.space.sample(np.random.default_rng(0)), seed=1), never_stop)
+    assert metrics["params_k"] > 0
+
+
+def test_paths_are_dropped_wherever_one_of_the_references_has_some():
+    assert build(space="phases", space_options={}, drop_path=0.2).training.drop_path == 0.2
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -250,6 +260,19 @@ def test_a_run_ends_with_a_network_that_loads_without_us(tmp_path, monkeypatch):
     assert (run.folder / "best" / "pictures" / "architecture.svg").is_file() or "reference" in recipe["candidate"]
 
 
+def test_the_recipe_says_how_this_candidate_was_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("automl_ext.artefact.program.lacking", lambda: ["onnx"])
+    env = build(space="training", space_options={"tune": ["rate", "batch"]})
+    candidate = env.space.build(lambda walk: walk.decision.grid(3)[-1])
+    (tmp_path / "trained").mkdir()
+    job = Job(0, candidate, 1, folder=str(tmp_path / "trained"))
+    env.evaluate(job, never_stop)
+    env.export(Job(0, candidate, 1, parent=job.folder), tmp_path)
+    training, recipe = json.loads((tmp_path / "recipe.json").read_text())["training"], env.training.recipe_of(job)
+    assert (training["rate"], training["batch"], training["epochs"]) == (recipe.rate, recipe.batch, 1)
+    assert training["rate"] != env.training.recipe.rate and training["momentum"] == 0.9
+
+
 def test_an_untrained_network_is_not_exported(env, candidate, tmp_path):
     with pytest.raises(ExportError, match="left no trained network"):
         env.export(Job(0, candidate), tmp_path)
@@ -262,3 +285,14 @@ def test_latency_from_the_table_keeps_the_contract(monkeypatch):
     blocks = {"blocks": [[2, 1, 2]], "divisor": 1}
     options = {"space": "mobile", "space_options": blocks, "objectives": goals, "latency": "table"}
     check_target(build(**options), samples=1)
+
+
+@pytest.mark.slow
+def test_a_predictor_learns_beside_a_table_of_latencies(tmp_path):
+    goals = {"accuracy": "max", "latency_ms": "min"}
+    blocks = {"blocks": [[2, 1, 2]], "divisor": 1}
+    env = build(space="mobile", space_options=blocks, objectives=goals, latency="table", estimator="predictor",
+                predictor_samples=10)  # fmt: skip
+    env.prepare(tmp_path)
+    job = Job(0, env.space.sample(np.random.default_rng(3)), stage="search", shared=str(tmp_path))
+    assert env.evaluate(job, never_stop)["latency_ms"] > 0
