@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import filelock
 import numpy as np
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from automl_ext.config import Config
 from automl_ext.journal import encode
 from automl_ext.objective import Objective, front
-from automl_ext.report import final_table, printable, write_report
+from automl_ext.report import figures, final_table, printable, write_report
 from automl_ext.report.display import column, duration, text
 from automl_ext.report.drawing import thinned
 from automl_ext.report.importance import TRUST, importance
@@ -97,6 +98,16 @@ def pruning(tmp_path):
 
 
 # ---------------------------------------------------------------- the table that ends a run
+
+
+def test_costs_are_drawn_once_each_macs_before_parameters_before_latency():
+    values = {"accuracy": [0.1, 0.2], "latency_ms": [3.0, 1.0], "params_k": [1.0, 2.0], "macs_m": [1.0, 3.0],
+              "macs_kept": [0.5, 0.6], "params_kept": [0.5, 0.5], "size": [1.0, 2.0]}  # fmt: skip
+    objective = Objective("accuracy")
+    story = SimpleNamespace(
+        traded=[objective], objectives=[objective], values=values, column=lambda name: np.array(values[name])
+    )
+    assert [x for x, _ in figures._pairs(story)] == ["macs_m", "params_k", "latency_ms"]
 
 
 def test_final_table_joins_the_last_stage_with_the_test(pruning):

@@ -184,9 +184,12 @@ def _pairs(story: Story) -> list[tuple[str, str]]:
         return [(name, names[0]) for name in names[1:4]]
     if not names:
         return []
-    others = (name for name in story.values if cost(name) is not None and name != names[0])
-    costs = [name for name in others if _varies(story.column(name))]
-    return [(min(costs, key=lambda name: cost(name) or 0), names[0])] if costs else []
+    costs: dict[int, str] = {}
+    for name in story.values:
+        rank = cost(name)
+        if rank is not None and name != names[0] and _varies(story.column(name)):
+            costs.setdefault(rank, name)
+    return [(costs[rank], names[0]) for rank in sorted(costs)[:3]]
 
 
 def _varies(values: Numbers) -> bool:

@@ -10,6 +10,7 @@ Differs from the paper:
 2. The skip `pool`, which the paper leaves open, adds an average pool with the layer's stride, behind it a 1x1
    convolution where channels change.
 3. Candidates that differ only in a skip `identity` which no layer of the block can take are one.
+4. A block of one layer cannot lose it: there the number of layers is the reference's or one more.
 """
 
 from __future__ import annotations
