@@ -3,9 +3,9 @@
 A trial with a parent of the same candidate goes on from the parent's weights (ASHA); the learning rate is then where
 a longer training has it.
 
-Differs from the papers, all of them: candidates are trained by SGD with momentum (automl_ext/training.py), one cycle or a
-constant rate, whatever optimizer and schedule a paper has (MetaQNN: Adam, begun anew at lower rates where it fails); the
-accuracy is that behind the last epoch (NSGA-Net: the mean of the last three).
+Differs from the papers, all of them: candidates are trained by SGD with momentum (automl_ext/training.py), one cycle or
+a constant rate, whatever optimizer and schedule a paper has (MetaQNN: Adam, begun anew at lower rates where it fails);
+the accuracy is that behind the last epoch (NSGA-Net: the mean of the last three).
 """
 
 from __future__ import annotations
