@@ -182,7 +182,7 @@ def test_every_searcher_finds_its_way_in_the_space(env, name):
         ({"objectives": {}}, "objectives is empty"),
         ({"epochs": 0}, "epochs"),
         ({"output_stride": 5}, "output_stride"),
-        ({"void": 0, "classes": 11}, "no train pixel of class 10"),
+        ({"void": 0, "classes": 11}, "no train pixel of label 11"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(small, options, said):
