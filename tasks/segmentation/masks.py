@@ -82,8 +82,10 @@ def weights_of(masks: torch.Tensor, classes: int, kind: str | Sequence[float]) -
         counts = torch.bincount(masks[masks != VOID].flatten(), minlength=classes).double()
         return (counts.median() / counts).sqrt().clamp(max=10).float()
     values = torch.tensor([float(value) for value in kind])
-    if len(values) != classes or not bool((values >= 0).all()) or not bool((values > 0).any()):
-        raise SegmentationError(f"class_weights: {classes} numbers from 0 up, not {list(kind)}")
+    if len(values) != classes or not bool(((values >= 0) & values.isfinite()).all()) or not bool((values > 0).any()):
+        raise SegmentationError(
+            f"class_weights: {classes} finite numbers from 0 up, not all of them 0, not {list(kind)}"
+        )
     return values
 
 

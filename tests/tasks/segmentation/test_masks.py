@@ -256,8 +256,9 @@ def test_class_weights():
     assert weights_of(masks, 3, "none") is None
     assert weights_of(masks, 3, "balanced").tolist() == pytest.approx([0.5**0.5, 1, 2**0.5])
     assert weights_of(masks, 3, [1, 0, 2]).tolist() == [1, 0, 2]
-    with pytest.raises(ValueError, match="class_weights: 3 numbers"):
-        weights_of(masks, 3, [1, 2])
+    for wrong in ([1, 2], [0, 0, 0], [1, -1, 1], [1, float("inf"), 1], [1, float("nan"), 1]):
+        with pytest.raises(ValueError, match="class_weights: 3 finite numbers from 0 up, not all of them 0"):
+            weights_of(masks, 3, wrong)
 
 
 def test_masks_move_with_their_images():
