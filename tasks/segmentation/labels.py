@@ -74,9 +74,10 @@ class Labels:
         return known if self.void is None else known - (known > self.void).long()
 
     def _check(self, label: Tensor, count: int, where: Callable[[int], str]) -> None:
-        wrong = ~self._void(label) & ((label < 0) | (label > self.label(count - 1)))
+        top = min(self.label(count - 1), VOID - 1)
+        wrong = ~self._void(label) & ((label < 0) | (label > top))
         if wrong.any():
             place = int(torch.nonzero(wrong.flatten(1).any(1))[0])
             value = int(label[place][wrong[place]][0])
             hint = " (a label without meaning can be named by void)" if 0 <= value < VOID and self.void is None else ""
-            raise SegmentationError(f"{where(place)}: label {value} is not in 0 to {self.label(count - 1)}{hint}")
+            raise SegmentationError(f"{where(place)}: label {value} is not in 0 to {top}{hint}")

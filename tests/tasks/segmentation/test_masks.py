@@ -96,7 +96,7 @@ def test_scenes_lose_the_name_of_the_class_that_is_void():
         (put(7), {"classes": 3}, "train_mask[4]: label 7 is not in 0 to 2"),
         (put(7), {"names": ["a", "b"], "void": 1}, "train_mask[4]: label 7 is not in 0 to 2"),
         (put(-1, kind=np.int16), {}, "train_mask[4] has -1"),
-        (put(256, kind=np.int16), {"void": 1}, "train_mask[4]: label 256 is not in 0 to 255"),
+        (put(256, kind=np.int16), {"void": 1}, "train_mask[4]: label 256 is not in 0 to 254"),
         (put(256, kind=np.int16), {}, "train_mask[4]: label 256 is not in 0 to 254"),
     ],
 )
