@@ -117,7 +117,7 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0, val_fracti
     if not 0 < val_fraction < 1:
         raise DataError(f"val_fraction must lie between 0 and 1, not {val_fraction}")
     if name.startswith("npz:"):
-        parts = _npz(Path(root or ".") / Path(name.removeprefix("npz:")).expanduser())
+        parts = npz_parts(located(name, root))
     elif name == "digits":
         parts = _digits()
     elif name == "digits-scenes":
@@ -130,9 +130,20 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0, val_fracti
         near = get_close_matches(name, DATASETS, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DATASETS)}"
         raise DataError(f"no data set {name!r}: {hint}")
-    if "val" not in parts:
-        parts["train"], parts["val"] = split_off(parts["train"], val_fraction, seed)
-    return Data.of(parts["train"], parts["val"], parts["test"])
+    return joined(parts, val_fraction, seed)
+
+
+def joined(parts: Mapping[str, Split], val_fraction: float, seed: int) -> Data:
+    """The data set of train, and test or val or both: the second of two is the test part, val is then split off."""
+    train, second = parts["train"], parts["test" if "test" in parts else "val"]
+    if len(parts) > 2:
+        return Data.of(train, parts["val"], second)
+    return Data.of(*split_off(train, val_fraction, seed), second)
+
+
+def located(name: str, root: str | Path | None) -> Path:
+    """The PATH of a data set npz:PATH or the like, relative to root."""
+    return Path(root or ".") / Path(name.partition(":")[2]).expanduser()
 
 
 def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
@@ -222,12 +233,15 @@ def _idx(file: Path, ndim: int) -> NDArray[np.uint8]:
     return np.frombuffer(bytearray(raw), np.uint8, offset=start).reshape(sizes[1:])
 
 
-def _npz(file: Path) -> dict[str, Split]:
-    """The parts of an npz file by name; the second of two is the test part."""
+def npz_parts(file: Path) -> dict[str, Split]:
+    """The parts of an npz file as they are named there: train, and val or test or both. Raises DataError."""
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
             names = [name for name in ("train", "val", "test") if f"{name}_image" in arrays.files]
             parts = {name: _npz_part(arrays, name) for name in names}
+            if len({part.image.shape[1:] for part in parts.values()}) > 1:
+                shapes = ", ".join(f"{name}_image {tuple(part.image.shape)}" for name, part in parts.items())
+                raise DataError(f"images of different shapes (n, c, h, w): {shapes}")
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
     except FileNotFoundError:
@@ -236,8 +250,6 @@ def _npz(file: Path) -> dict[str, Split]:
         raise DataError(f"{file} cannot be read as npz: {_line(error)}") from None
     if "train" not in parts or len(parts) < 2:
         raise DataError(f"{file}: needs train_image and val_image or test_image, has {', '.join(arrays.files) or '-'}")
-    if "test" not in parts:
-        parts["test"] = parts.pop("val")
     return parts
 
 
@@ -254,8 +266,12 @@ def _npz_part(arrays: Any, part: str) -> Split:
     label = np.asarray(arrays[f"{part}_{kinds[0]}"])
     if label.dtype.kind not in "iub" or label.ndim != {"label": 1, "mask": 3}[kinds[0]]:
         raise DataError(f"{part}_{kinds[0]} must be integers, (n,) or (n, h, w), not {label.shape} {label.dtype}")
-    first = np.ascontiguousarray(np.moveaxis(image, 3, 1))
-    return Split(torch.from_numpy(first), torch.from_numpy(label.astype(np.int64)))
+    whole = label.astype(np.int64)
+    if (whole < 0).any():
+        first = np.argwhere(whole < 0)[0]
+        raise DataError(f"{part}_{kinds[0]}[{first[0]}] has {whole[tuple(first)]}: labels must lie in 0, 1, 2, ...")
+    channels_first = np.ascontiguousarray(np.moveaxis(image, 3, 1))
+    return Split(torch.from_numpy(channels_first), torch.from_numpy(whole))
 
 
 def _from_function(name: str) -> Data:

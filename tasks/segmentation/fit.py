@@ -78,17 +78,22 @@ def _epoch(
     network: nn.Module, batches: Batches, count: int, recipe: Recipe, epoch: int, seed: int,
     optimizer: torch.optim.Optimizer, weights: Tensor | None,
 ) -> float:  # fmt: skip
-    """One pass in batches whose sizes differ by one at most; the mean loss of an image."""
+    """One pass in batches whose sizes differ by one at most; the mean loss of an image.
+
+    Batches without a pixel that counts are left out. None has one image: norms need two values of a channel.
+    """
     rng = np.random.default_rng((seed, epoch))
     order = torch.from_numpy(rng.permutation(count))
-    parts = order.tensor_split(math.ceil(count / recipe.batch))
-    total = 0.0
+    parts = order.tensor_split(max(1, min(math.ceil(count / recipe.batch), count // 2)))
+    total, seen = 0.0, 0
     with lent_seed(int(rng.integers(2**63))):
         for index, places in enumerate(parts):
             progress = (epoch + index / len(parts)) / recipe.epochs
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate * (1 - progress) ** 0.9
             inputs, masks = batches(places, rng)
+            if not _counts(masks, weights):
+                continue
             loss = functional.cross_entropy(network(*inputs), masks, weights, ignore_index=VOID)
             optimizer.zero_grad()
             loss.backward()
@@ -96,7 +101,14 @@ def _epoch(
                 nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
             optimizer.step()
             total += float(loss.detach()) * len(places)
-    return total / count
+            seen += len(places)
+    return total / max(seen, 1)
+
+
+def _counts(masks: Tensor, weights: Tensor | None) -> bool:
+    """Whether a pixel is neither void nor of a class of weight 0; the mean over none would be 0 / 0."""
+    known = masks[masks != VOID]
+    return bool(len(known)) if weights is None else bool((weights[known] > 0).any())
 
 
 def _sgd(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:

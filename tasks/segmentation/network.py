@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from automl_ext.tasks.segmentation.cell import CellNetwork, Separable, convolved
+from automl_ext.tasks.segmentation.operations import SegmentationError
 from automl_ext.tasks.segmentation.space import Branch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,8 +34,9 @@ STEM, SLIM = 16, 12
 
 @dataclass(frozen=True)
 class Shape:
-    """What networks are made for. image: (channels, height, width). stride: of the features. decoder: 2, 4, or 0.
+    """What networks are made for. image: (channels, height, width). stride: of the features.
 
+    decoder: 2 or 4, less than stride, or 0 for none; else SegmentationError.
     width: times the backbone's channels. wide: channels of the features. filters: of the cell and the decoder.
     """
 
@@ -46,6 +48,13 @@ class Shape:
     wide: int = 192
     filters: int = 32
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.decoder >= self.stride:
+            raise SegmentationError(
+                f"decoder: 0 or 2 with output_stride {self.stride}, not {self.decoder}, since it adds a map finer than"
+                " the features"
+            )
 
     @property
     def map(self) -> tuple[int, int]:
@@ -90,7 +99,7 @@ class Backbone(nn.Module):
             for index in range(blocks):
                 self.parts.append(Inverted(inputs, outputs, expansion, 1 if index else step))
                 stride, inputs = stride * (1 if index else step), outputs
-            if stride == shape.decoder and stride < shape.stride:
+            if stride == shape.decoder:
                 self.fine, self.tap = outputs, len(self.parts) - 1
         self.last = convolved(inputs, shape.wide)
 
@@ -110,7 +119,7 @@ class Head(nn.Module):
     def __init__(self, cell: Sequence[Branch], shape: Shape, fine: int) -> None:
         super().__init__()
         self.cell = CellNetwork(cell, shape.wide, shape.filters, shape.map, shape.dropout)
-        self.decoder = 0 < shape.decoder < shape.stride
+        self.decoder = shape.decoder > 0
         if self.decoder:
             self.size = tuple(-(-side // shape.decoder) for side in shape.image[1:])
             self.slim = convolved(fine, SLIM)

@@ -8,8 +8,9 @@
 
 cells: random cells by the proxy (cached features, a short while) under several seeds, and trained end to end: the
     spread between cells beside that between seeds, and the rank correlation of the two trainings (validation).
-search: evolution with the paper's edits at half of ASPP's multiply-accumulates, beside random search with as many
-    trials and the references, all trained end to end; chosen on validation images, test images are read once.
+search: evolution with the paper's edits at half of ASPP's multiply-accumulates, and random search with as many trials
+    under the same limit; of either the five best by the proxy are chosen from by end-to-end training on validation
+    images. Beside them the references, trained alike; test images are read once. Runs stay below --work and go on.
 cost: seconds of processor time of a cached and an end-to-end trial of one length; dilated depthwise convolutions.
 nuclei: pooled IoU of nuclei beside Otsu's threshold on the same images.
 
@@ -19,6 +20,7 @@ Rows are JSON lines: what stands there is kept, what is missing is added.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
 import time
@@ -33,6 +35,7 @@ from automl_ext.tasks.segmentation.scores import confusion, scores
 from pruning_table import write
 
 from automl_ext import Run, make, search
+from automl_ext.driver import build_env
 from automl_ext.env import Job, never_stop
 from automl_ext.memory import keep_memory
 from automl_ext.searcher import stream
@@ -41,7 +44,15 @@ from automl_ext.worker import one_thread
 ID = "automl_ext/Segmentation-v0"
 PROXY, FULL = 6, 8
 """Epochs of a trial on cached features, and end to end."""
+GOALS = {"objectives": {"miou": "max", "cell_macs_m": "min"}}
+SCENES: dict[str, Any] = {}
+"""Options of the environment of `search`, beside the defaults."""
 Row = dict[str, Any]
+
+
+def short(options: dict[str, Any]) -> str:
+    """Of options, for the names of folders, so that what stands there is gone on with by the same options only."""
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]
 
 
 class Bench:
@@ -53,7 +64,7 @@ class Bench:
         if self.file.exists():
             self.rows = [json.loads(line) for line in self.file.read_text().splitlines()]
         self.env: SegmentationEnv = make(ID, epochs=PROXY, **options).unwrapped
-        self.shared = given.work / ("nuclei" if given.task == "nuclei" else "scenes")
+        self.shared = given.work / f"{'nuclei' if given.task == 'nuclei' else 'scenes'}-{short(options)}"
 
     def prepared(self) -> None:
         if not (self.shared / "maps.safetensors").exists():
@@ -92,31 +103,53 @@ def cells(given: argparse.Namespace) -> str:
     return tables.cells(bench.rows, PROXY, FULL)
 
 
+def searches(given: argparse.Namespace, seed: int, most: float) -> dict[str, dict[str, Any]]:
+    """Label -> config. All choose alike: by the proxy, then five by end-to-end training, then one in full.
+
+    most: millions of multiply-accumulates of a cell.
+    """
+    common = {
+        "seed": seed, "trials": given.trials, "seeds": "common",
+        "env": {"id": ID, "epochs": PROXY, "seed": seed, **GOALS, **SCENES}, "limits": {"cell_macs_m": most},
+        "final": [{"top": 5, "budget": FULL}, {"top": 1, "budget": 2 * FULL}],
+    }  # fmt: skip
+    evolution = {"name": "regularized-evolution", "population": 25, "sample": 8}
+    return {"searched": common | {"searcher": evolution}, "random search": common | {"searcher": "random"}}
+
+
 def searched(given: argparse.Namespace) -> str:
-    bench = Bench(given)
+    bench = Bench(given, **SCENES)
     half = tables.half_of_aspp(bench.env)
     for seed in range(given.seeds):
-        if bench.has(seed=seed):
-            continue
-        begin = time.perf_counter()
-        run = Run.create(
-            name="segmentation", seed=seed, trials=given.trials, seeds="common", baselines=["random"], out=given.work,
-            env={"id": ID, "epochs": PROXY, "seed": seed, "objectives": {"miou": "max", "cell_macs_m": "min"}},
-            limits={"cell_macs_m": half}, searcher={"name": "regularized-evolution", "population": 25, "sample": 8},
-            final=[{"top": 5, "budget": FULL}, {"top": 1, "budget": 2 * FULL}],
-            executor={"name": "process", "workers": given.workers},
-        )  # fmt: skip
-        search(run)
-        best = str(run.best().note["name"])
-        for trial in [trial for trial in run.trials("test") if trial.metrics]:
-            if trial.note["role"] == "searched" and trial.note["name"] != best:
+        for place, (label, config) in enumerate(searches(given, seed, half).items()):
+            if bench.has(seed=seed, head=label):
                 continue
-            found = {"searched": "searched", "baseline": "random search"}
-            who = found.get(str(trial.note["role"]), str(trial.note["name"]))
-            size = run.journal.get(trial.parent).metrics["cell_macs_m"]
-            bench.add(seed=seed, head=who, cell_macs_m=size, seconds=time.perf_counter() - begin, **trial.metrics)
-        run.close()
+            name = f"{label.replace(' ', '-')}-{short(config)}"
+            folder = given.work / f"{name}-s{seed}"
+            executor = {"name": "process", "workers": given.workers}
+            fields = config | {"name": name, "executor": executor}
+            run = Run.resume(folder) if folder.exists() else Run.create(fields, out=given.work)
+            env = build_env(run.config)
+            if place:
+                env.references = {}  # the first search's stand for all
+            for row in tested(search(run, env=env), label):
+                if not bench.has(seed=seed, head=row["head"]):
+                    bench.add(seed=seed, **row)
     return tables.searched(bench.rows, given.trials)
+
+
+def tested(run: Run, label: str) -> list[Row]:
+    """What the test stage measured, a head a row, the searched one last; of these the best by validation."""
+    best, seconds = str(run.best().note["name"]), sum(trial.seconds for trial in run.trials())
+    rows: list[Row] = []
+    for trial in [trial for trial in run.trials("test") if trial.metrics]:
+        name, size = str(trial.note["name"]), run.journal.get(trial.parent).metrics["cell_macs_m"]
+        if trial.note["role"] == "reference":
+            rows.insert(0, {"head": name, "cell_macs_m": size, **trial.metrics})
+        elif name == best:
+            rows.append({"head": label, "cell_macs_m": size, **trial.metrics, "seconds": seconds})
+    run.close()
+    return rows
 
 
 def cost(given: argparse.Namespace) -> str:
@@ -175,7 +208,12 @@ def main() -> None:
     parser.add_argument("task", choices=list(TASKS))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--rows", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "bench-segmentation")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "bench-segmentation",
+        help="where prepared backbones and runs stay",
+    )
     parser.add_argument("--cells", type=int, default=20)
     parser.add_argument("--full", type=int, default=20, help="of the cells, how many are trained end to end")
     parser.add_argument("--seeds", type=int, default=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Rows = Sequence[dict[str, Any]]
+Heads = Mapping[str, Mapping[int, dict[str, Any]]]
+"""Rows by head and seed."""
 
 
 def of(task: str, rows: Rows, proxy: int, full: int, trials: int) -> str:
@@ -81,24 +83,65 @@ def cells(rows: Rows, proxy: int, full: int) -> str:
 
 
 def searched(rows: Rows, trials: int) -> str:
-    """Test mIoU a head, and differences that are paired by seed."""
-    heads = list(dict.fromkeys(row["head"] for row in rows))
-    by = {head: {row["seed"]: row for row in rows if row["head"] == head} for head in heads}
-    seeds = len({row["seed"] for row in rows})
+    """Test mIoU a head, differences that are paired by seed, and whether each criterion holds."""
+    by = {head: {row["seed"]: row for row in rows if row["head"] == head}
+          for head in dict.fromkeys(row["head"] for row in rows)}  # fmt: skip
+    rivals = [rival for rival in ("aspp", "random search") if rival in by]
     lines = [
-        f"{trials} trials, {seeds} seeds, cells at most at half of separable ASPP's MACs in the search; all heads"
-        " trained end to end alike. Test mIoU in points, mean (from to); searched minus it, mean (from to).\n",
-        "| head | test mIoU | MACs of the cell, millions | searched minus it |",
-        "|---|---|---|---|",
+        f"{trials} trials, {len({row['seed'] for row in rows})} seeds, cells at most at half of separable ASPP's MACs"
+        " in both searches; all heads trained end to end alike. Test mIoU in points; mean ± standard deviation over"
+        " seeds (from to), of differences by seed, too.\n",
+        f"| head | test mIoU | MACs of the cell, millions | {' | '.join(f'minus {rival}' for rival in rivals)} |",
+        "|---" * (3 + len(rivals)) + "|",
     ]
-    for head in sorted(heads, key=lambda head: -statistics.mean(row["test_miou"] for row in by[head].values())):
-        values = [100 * row["test_miou"] for row in by[head].values()]
+    for head in sorted(by, key=lambda head: -statistics.mean(_points(by[head]))):
         size = statistics.mean(row["cell_macs_m"] for row in by[head].values())
-        own = by.get("searched", {})
-        pairs = [100 * (own[seed]["test_miou"] - by[head][seed]["test_miou"]) for seed in by[head] if seed in own]
-        apart = _span(pairs, "+") if pairs and head != "searched" else ""
-        lines.append(f"| {head} | {_span(values)} | {size:.2f} | {apart} |")
-    return "\n".join(lines)
+        apart = ["" if rival == head else _spread(_apart(by[head], by[rival]), "+") for rival in rivals]
+        lines.append(f"| {head} | {_spread(_points(by[head]))} | {size:.2f} | {' | '.join(apart)} |")
+    return "\n".join([*lines, "", *(f"- {line}" for line in criteria(by))])
+
+
+def criteria(by: Heads) -> list[str]:
+    """A line each: whether the searched cells are as good as ASPP at half its MACs, better than it, than random."""
+    if not {"searched", "aspp", "random search"} <= set(by):
+        return ["Criteria: heads are missing."]
+    own, aspp = by["searched"], by["aspp"]
+    mean, bar = statistics.mean(_points(own)), statistics.mean(_points(aspp))
+    deviation = statistics.stdev(_points(aspp)) if len(aspp) > 1 else 0.0
+    most, whole = max(row["cell_macs_m"] for row in own.values()), min(row["cell_macs_m"] for row in aspp.values())
+    fits = mean >= bar - deviation and most <= whole / 2
+    lines = [
+        f"Not below ASPP minus one standard deviation, at no more than half of its MACs: {_holds(fits)} ({mean:.1f},"
+        f" ASPP {bar:.1f} - {deviation:.1f}; at most {most:.2f} of {whole:.2f} million MACs)."
+    ]
+    for said, other in (("ASPP of 32 filters (`aspp`)", aspp), ("random search", by["random search"])):
+        pairs = _apart(own, other)
+        better = sum(pair > 0 for pair in pairs)
+        holds = bool(pairs) and statistics.mean(pairs) > 0
+        lines.append(f"Above {said}: {_holds(holds)} ({_spread(pairs, '+')}; {better} of {len(pairs)} seeds).")
+    return lines
+
+
+def _holds(it: bool) -> str:
+    return "holds" if it else "does not hold"
+
+
+def _points(seeds: Mapping[int, dict[str, Any]]) -> list[float]:
+    return [100 * row["test_miou"] for row in seeds.values()]
+
+
+def _apart(own: Mapping[int, dict[str, Any]], other: Mapping[int, dict[str, Any]]) -> list[float]:
+    """By seed, where both have it."""
+    return [100 * (own[seed]["test_miou"] - other[seed]["test_miou"]) for seed in own if seed in other]
+
+
+def _spread(values: Sequence[float], sign: str = "") -> str:
+    """Mean ± standard deviation (from to); nothing of no value."""
+    if len(values) < 2:
+        return "".join(f"{value:{sign}.1f}" for value in values)
+    low, high = min(values), max(values)
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    return f"{mean:{sign}.1f} ± {deviation:.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
 
 
 def cost(rows: Rows) -> str:

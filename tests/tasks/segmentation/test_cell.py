@@ -93,13 +93,13 @@ def test_the_published_cell_costs_less_than_aspp_on_wide_features_and_more_on_na
     assert weights("dpc", 512) < weights("aspp", 512) and weights("dpc", 64) > weights("aspp", 64)
 
 
-@pytest.mark.parametrize(("stride", "decoder"), [(4, 2), (8, 4), (8, 2), (4, 4), (16, 0)])
+@pytest.mark.parametrize(("stride", "decoder"), [(4, 2), (8, 4), (8, 2), (4, 0), (16, 0)])
 def test_logits_are_as_large_as_images(stride, decoder):
     shape = Shape((3, 50, 36), 4, stride, decoder, 0.25, 16, 8)
     network = fresh((Branch(0, Op("1x1")), Branch(1, Op("pool", 1, 2))), shape, 0).eval()
     features, fine = network.backbone(noise(2, 3, 50, 36))
     assert features.shape == (2, 16, *shape.map) and network(noise(2, 3, 50, 36)).shape == (2, 4, 50, 36)
-    if 0 < decoder < stride:
+    if decoder:
         assert fine.shape[2:] == (-(-50 // decoder), -(-36 // decoder))
 
 

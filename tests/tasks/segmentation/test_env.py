@@ -177,12 +177,13 @@ def test_every_searcher_finds_its_way_in_the_space(env, name):
         ({"images": 10**6}, "images: train has 600, not 1000000"),
         ({"rates": [1, 9]}, "rates: growing whole numbers from 1 to 7 for features of 8 x 8"),
         ({"grids": [2, 1]}, "grids: growing whole numbers"),
-        ({"class_weights": [1.0]}, "class_weights: 11 numbers"),
+        ({"class_weights": [1.0]}, "class_weights: 11 finite numbers"),
         ({"objectives": {"miou": "min"}}, "objectives: miou: min is not possible"),
         ({"objectives": {}}, "objectives is empty"),
         ({"epochs": 0}, "epochs"),
         ({"output_stride": 5}, "output_stride"),
-        ({"void": 0, "classes": 11}, "no train pixel of class 10"),
+        ({"output_stride": 4}, "decoder: 0 or 2 with output_stride 4, not 4"),
+        ({"void": 0, "classes": 11}, "no train pixel of label 11"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(small, options, said):

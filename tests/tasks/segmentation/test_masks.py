@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -23,12 +25,35 @@ def arrays(top=3, count=6, size=SIZE):
     return rng.integers(0, 256, (count, *size, 3), np.uint8), rng.integers(0, top, (count, *size), np.uint8)
 
 
-def npz(folder, top=3, **options):
-    image, mask = arrays(top, **options)
+def npz(folder, top=3, change=lambda mask: mask, parts=("train", "val", "test")):
+    """change: what the train part has for its masks."""
+    image, mask = arrays(top)
     file = folder / "masks.npz"
-    np.savez(file, **{f"{part}_{what}": value for part in ("train", "val", "test")
-                      for what, value in (("image", image), ("mask", mask))})  # fmt: skip
+    np.savez(file, **{f"{part}_{what}": value for part in parts for what, value in
+                      (("image", image), ("mask", change(mask) if part == "train" else mask))})  # fmt: skip
     return f"npz:{file}"
+
+
+def put(label, place=4, kind=np.uint8):
+    """What gives one pixel of a mask a label."""
+
+    def change(mask):
+        made = mask.astype(kind)
+        made[place, 3, 5] = label
+        return made
+
+    return change
+
+
+def refused(name, **options):
+    with pytest.raises(ValueError, match=r".") as caught:
+        load(name, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def save(folder, pixels):
+    Image.fromarray(pixels).save(folder)
 
 
 @pytest.fixture
@@ -48,6 +73,60 @@ def test_void_counts_nowhere_and_labels_above_it_move_down(tmp_path):
     _, mask = arrays(4)
     wanted = np.where(mask == 1, VOID, np.where(mask > 1, mask - 1, mask))
     assert found.classes == 3 and (found.data.test.label.numpy() == wanted).all()
+
+
+@pytest.mark.parametrize("void", [0, 3])
+def test_255_is_void_whatever_void_names(tmp_path, void):
+    found = load(npz(tmp_path, 4, put(255)), void=void)
+    _, mask = arrays(4)
+    mask[4, 3, 5] = void
+    moved = mask.astype(int) - (mask > void)
+    assert found.classes == 3 and (found.data.train.label.numpy() == np.where(mask == void, VOID, moved)).all()
+
+
+def test_scenes_lose_the_name_of_the_class_that_is_void():
+    found = load("digits-scenes", void=0)
+    assert found.names == tuple(f"digit {number}" for number in range(10)) and found.data.classes == 10
+    assert "no train pixel of label 11" in refused("digits-scenes", void=0, classes=11)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        (put(7), {"classes": 3}, "train_mask[4]: label 7 is not in 0 to 2"),
+        (put(7), {"names": ["a", "b"], "void": 1}, "train_mask[4]: label 7 is not in 0 to 2"),
+        (put(-1, kind=np.int16), {}, "train_mask[4] has -1"),
+        (put(256, kind=np.int16), {"void": 1}, "train_mask[4]: label 256 is not in 0 to 254"),
+        (put(256, kind=np.int16), {}, "train_mask[4]: label 256 is not in 0 to 254"),
+    ],
+)
+@pytest.mark.parametrize("parts", [("train", "val"), ("train", "val", "test")])
+def test_a_wrong_label_is_named_as_the_file_has_it(tmp_path, change, options, said, parts):
+    assert f"{tmp_path / 'masks.npz'}: {said}" in refused(npz(tmp_path, 3, change, parts), **options)
+
+
+def test_a_wrong_label_in_a_folder_names_its_file(folder):
+    save(folder / "train" / "masks" / "4.png", put(7)(arrays()[1])[4])
+    for options in ({"classes": 3}, {"names": ["a", "b", "c"]}):
+        assert f"{folder}/train/masks/4.png: label 7 is not in 0 to 2" in refused(f"folder:{folder}", **options)
+
+
+def test_parts_of_different_shapes_name_the_file(tmp_path):
+    image, mask = arrays()
+    np.savez(tmp_path / "a.npz", train_image=image, train_mask=mask, test_image=image[:, 1:], test_mask=mask[:, 1:])
+    assert f"{tmp_path / 'a.npz'}: images of different shapes" in refused(f"npz:{tmp_path / 'a.npz'}")
+
+
+def test_masks_of_0_and_255_are_told_that_255_is_void(tmp_path):
+    name = npz(tmp_path, change=lambda mask: np.where(mask > 1, 255, 0), parts=("train",))
+    with np.load(name.removeprefix("npz:")) as arrays_:
+        binary = dict(arrays_)
+    np.savez(tmp_path / "b.npz", **binary, val_image=binary["train_image"], val_mask=binary["train_mask"])
+    said = refused(f"npz:{tmp_path / 'b.npz'}")
+    assert "b.npz" in said and "255 is always void, label the classes 0, 1" in said
+    assert "no train pixel of label 1 (of 0 to 1; 255 is always void)" in refused(
+        f"npz:{tmp_path / 'b.npz'}", classes=2
+    )
 
 
 def test_a_folder_is_read_as_its_arrays_are(folder):
@@ -88,6 +167,29 @@ def _no_part(folder):
     (folder / "test").rename(folder / "tests")
 
 
+def _no_image(folder):
+    (folder / "train" / "images" / "3.png").rename(folder / "train" / "images" / "3.jpg")
+
+
+def _two_of_a_name(folder):
+    save(folder / "train" / "images" / "3.PNG", np.zeros((*SIZE, 3), np.uint8))
+
+
+def _deep_image(folder):
+    save(folder / "test" / "images" / "2.png", np.full(SIZE, 3000, np.uint16))
+
+
+def _deep_label(folder):
+    save(folder / "test" / "masks" / "2.png", np.full(SIZE, 300, np.uint16))
+
+
+def _one_image(folder):
+    shutil.copytree(folder / "test", folder / "val")
+    for place in range(1, 6):
+        for kind in ("images", "masks"):
+            (folder / "train" / kind / f"{place}.png").unlink()
+
+
 @pytest.mark.parametrize(
     ("breaks", "said"),
     [
@@ -97,6 +199,11 @@ def _no_part(folder):
         (_small_image, r"images/4\.png is 5 x 4 x 3, the first image 20 x 24 x 3"),
         (_coloured, r"masks/0\.png is no mask: it has colours"),
         (_no_part, "needs the folders train, and val or test"),
+        (_no_image, r"train/masks/3\.png has no image"),
+        (_two_of_a_name, r"images/3\.png has the name of 3\.PNG"),
+        (_deep_image, r"test/images/2\.png has more than 8 bits"),
+        (_deep_label, r"test/masks/2\.png: label 300 is not in 0 to 254"),
+        (_one_image, "has 1 train image"),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_said(folder, breaks, said):
@@ -106,13 +213,24 @@ def test_what_is_wrong_with_a_folder_is_said(folder, breaks, said):
     assert "\n" not in str(caught.value)
 
 
+def test_deep_masks_and_upper_case_names_are_read_and_the_home_folder_found(folder, monkeypatch):
+    images = folder / "train" / "images"
+    (images / "3.png").rename(images / "3.PNG")
+    save(folder / "train" / "masks" / "2.png", arrays()[1][2].astype(np.uint16))
+    monkeypatch.setenv("HOME", str(folder))
+    found = load("folder:~")
+    assert len(found.data.train) == 5 and found.classes == 3
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"classes": 2}, r"train mask 0: label 2 is not in 0 to 1"),
-        ({"classes": 5}, "no train pixel of class 3, 4"),
+        ({"classes": 2}, r"masks\.npz: train_mask\[0\]: label 2 is not in 0 to 1"),
+        ({"classes": 5}, "no train pixel of label 3, 4"),
         ({"names": ["a", "b"]}, "label 2 is not in 0 to 1"),
         ({"names": ["a", "b", "c"], "classes": 2}, "3 of them for 2 classes"),
+        ({"names": ["a", "b", "a"]}, "names: 'a' is there twice"),
+        ({"names": ["a"]}, "names: 2 to 255 of them, not 1"),
         ({"stride": 16}, "needs at least 32 x 32"),
         ({"images": 7}, "images: train has 6, not 7"),
         ({"val_images": 99}, "val_images: val has 6"),
@@ -138,8 +256,9 @@ def test_class_weights():
     assert weights_of(masks, 3, "none") is None
     assert weights_of(masks, 3, "balanced").tolist() == pytest.approx([0.5**0.5, 1, 2**0.5])
     assert weights_of(masks, 3, [1, 0, 2]).tolist() == [1, 0, 2]
-    with pytest.raises(ValueError, match="class_weights: 3 numbers"):
-        weights_of(masks, 3, [1, 2])
+    for wrong in ([1, 2], [0, 0, 0], [1, -1, 1], [1, float("inf"), 1], [1, float("nan"), 1]):
+        with pytest.raises(ValueError, match="class_weights: 3 finite numbers from 0 up, not all of them 0"):
+            weights_of(masks, 3, wrong)
 
 
 def test_masks_move_with_their_images():

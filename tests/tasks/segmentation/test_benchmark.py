@@ -1,0 +1,42 @@
+"""The benchmark's search: what random search gets, and what its table says of the criteria."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+import segmentation as bench
+import segmentation_tables as tables
+
+
+def rows(**heads):
+    """heads: name -> (test mIoU by seed, MACs)."""
+    return [
+        {"head": head.replace("_", " "), "seed": seed, "test_miou": value / 100, "cell_macs_m": macs}
+        for head, (values, macs) in heads.items() for seed, value in enumerate(values)
+    ]  # fmt: skip
+
+
+def test_random_search_differs_by_its_searcher_alone():
+    one, other = bench.searches(Namespace(trials=7), 2, 4.5).values()
+    assert one.pop("searcher")["name"] == "regularized-evolution" and other.pop("searcher") == "random"
+    assert one == other and one["limits"] == {"cell_macs_m": 4.5} and one["trials"] == 7
+
+
+def test_a_prepared_folder_belongs_to_its_options(tmp_path):
+    given = Namespace(rows=tmp_path / "rows", work=tmp_path, task="cells")
+    some, same, others = (bench.Bench(given, images=32, val_images=4, width=width).shared for width in (1, 1, 0.5))
+    assert some == same != others
+
+
+def test_the_table_says_whether_each_criterion_holds():
+    text = tables.searched(rows(searched=([61, 63, 62], 4), aspp=([62, 62, 65], 9), random_search=([60, 61, 63], 4)), 9)
+    assert "| searched | 62.0 ± 1.0 (61.0 to 63.0) | 4.00 | -1.0 ± 2.0 (-3.0 to +1.0) | +0.7 ± 1.5 (-1.0 to" in text
+    assert "half of its MACs: holds (62.0, ASPP 63.0 - 1.7; at most 4.00 of 9.00 million MACs)" in text
+    assert "ASPP of 32 filters (`aspp`): does not hold (-1.0 ± 2.0 (-3.0 to +1.0); 1 of 3 seeds)" in text
+    assert "random search: holds (+0.7 ± 1.5 (-1.0 to +2.0); 2 of 3 seeds)" in text
+    dear = tables.searched(rows(searched=([61, 63], 5), aspp=([60, 61], 9), random_search=([60, 61], 4)), 9)
+    assert "half of its MACs: does not hold (62.0" in dear
