@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 Kernel = Callable[..., Any]
-"""kernel(out, *values): writes into `out`, which may be the first of the values; shapes broadcast to that of `out`."""
+"""kernel(out, *values): writes into `out`, which may be any of the values; shapes broadcast to that of `out`."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ def _power(out: Tensor, x: Tensor, y: Tensor) -> None:
 
 
 def _clip(out: Tensor, x: Tensor, limit: Tensor) -> None:
+    lowest = -limit  # before `out` is written, which may be the limit
     torch.minimum(x, limit, out=out)
-    torch.maximum(out, -limit, out=out)
+    torch.maximum(out, lowest, out=out)
 
 
 def _drop(out: Tensor, x: Tensor, share: Tensor, chance: Tensor) -> None:
