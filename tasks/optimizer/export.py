@@ -26,8 +26,8 @@ _FOREACH = {
 _SCALARS = {
     "rate": 'group["lr"]',
     "step": "t",
-    "linear": '1 - (t - 1) / group["total_steps"]',
-    "cosine": '0.5 * (1 + math.cos(math.pi * (t - 1) / group["total_steps"]))',
+    "linear": 'max(0.0, 1 - (t - 1) / group["total_steps"])',
+    "cosine": '0.5 * (1 + math.cos(math.pi * min(1.0, (t - 1) / group["total_steps"])))',
     "restart": '0.5 * (1 + math.cos(math.pi * (20 * (t - 1) % group["total_steps"]) / group["total_steps"]))',
     "bias1": "1 - 0.9**t",
     "bias2": "1 - 0.999**t",

@@ -81,6 +81,21 @@ def test_it_steps_as_the_interpreter_does(foreach, tmp_path):
             assert close.all(), f"{name} at step {step}"
 
 
+@pytest.mark.parametrize("name", ["linear", "cosine", "restart"])
+def test_decays_stay_at_their_end_behind_the_last_step(name, tmp_path):
+    rule = statements([["update", "mul", ["g", name]]])
+    weight, ours = torch.zeros(1, requires_grad=True), Interpreter([graph(rule)], 1, 1)
+    optimizer = loaded(source(rule, 1.0), tmp_path)([weight], total_steps=5)
+    found = []
+    for step in range(1, 12):
+        weight.grad, before = torch.ones(1), weight.detach().clone()
+        optimizer.step()
+        ours.gradient.fill_(1.0)
+        found.append(float(ours.updates(step, 5)[0, 0, 0]))
+        assert float(before - weight.detach()) == pytest.approx(found[-1], abs=1e-6)
+    assert min(found) >= 0 and (name == "restart" or found[5:] == [0.0] * 6)
+
+
 @pytest.fixture(scope="module")
 def adamw(tmp_path_factory):
     return loaded(source(REFERENCES["adamw"], 0.01), tmp_path_factory.mktemp("adamw"))
