@@ -26,8 +26,8 @@ Kernel = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Operation:
-    """source: Python of one tensor (of lists of them where it reduces), for the export. latex: of the formula. Both
-    have {0}, {1}, ... for the values.
+    """source: Python of one tensor, for the export; where it reduces, of lists of them, and `yield` makes a sum over
+    these one over all parameters. latex: of the formula. Both have {0}, {1}, ... for the values.
 
     commutative: in all its values. reduces: tensors to one scalar. random: its values are drawn at every step.
     """
@@ -139,10 +139,17 @@ OPERATIONS: Mapping[str, Operation] = {
     "drop": Operation(2, _drop, "{0} * (self._uniform(g) >= {1})", r"\operatorname{{drop}}({0}, {1})", random=True),
     "noise": Operation(1, _noise, "{0} * self._normal(g)", r"\mathcal{{N}}(0, {0}^2)", random=True),
     "interp": Operation(3, _interp, "{0} + {2} * ({1} - {0})", r"\left((1 - {2}) {0} + {2} {1}\right)"),
-    "norm": Operation(1, _reduced(_norm), "_dot({0}, {0}) ** 0.5", r"\|{0}\|", reduces=True),
-    "dot": Operation(2, _reduced(_dot), "_dot({0}, {1})", r"\langle {0}, {1} \rangle", commutative=True, reduces=True),
+    "norm": Operation(1, _reduced(_norm), "(yield _dot({0}, {0})) ** 0.5", r"\|{0}\|", reduces=True),
+    "dot": Operation(
+        2, _reduced(_dot), "yield _dot({0}, {1})", r"\langle {0}, {1} \rangle", commutative=True, reduces=True
+    ),
     "cosine": Operation(
-        2, _reduced(_cosine), "_cosine({0}, {1})", r"\cos\angle({0}, {1})", commutative=True, reduces=True
+        2,
+        _reduced(_cosine),
+        "(yield _dot({0}, {1})) / ((yield _dot({0}, {0})) ** 0.5 * (yield _dot({1}, {1})) ** 0.5 + 1e-8)",
+        r"\cos\angle({0}, {1})",
+        commutative=True,
+        reduces=True,
     ),
 }
 """Name -> operation. Kernels of random ones get one more value, drawn: uniform in [0, 1) for drop, normal for noise."""
