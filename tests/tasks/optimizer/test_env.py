@@ -168,6 +168,8 @@ def test_every_searcher_finds_its_way_in_the_spaces(name):
         ({"start": "adamw"}, "only programs start at adamw"),
         ({"space": "programs", "start": "adamw", "memory": 1}, "2 slots of memory, not 12 and 1"),
         ({"space": "programs", "without": ["exp"]}, "only rules have"),
+        ({"space": "programs", "groups": 1}, "groups: only rules have groups"),
+        ({"lines": 9}, "lines: only programs have lines"),
         ({"dataset": "digit"}, "did you mean digits"),
         ({"held_out": ["iris"]}, "held_out"),
         ({"memory": 0}, "memory"),
