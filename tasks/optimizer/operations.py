@@ -7,8 +7,10 @@ Differs from the papers:
 
 1. `power` is |x|^y: a negative base with a broken exponent is no number. Logarithms and roots are of |x|, as in Lion's.
 2. Norms and products run over all parameters together (Lion's `global_norm`); there is none a parameter tensor.
-3. Lion's pi, e and 1e-8 are constants like any other; exp2, exp10, log2, log10, invert and the rarer inverse functions
-   are left out, since a constant and another operation express them.
+3. Lion's pi, e and 1e-8 are constants like any other; exp2, exp10, log2, log10 and arccos are left out, since a
+   constant and another operation express them.
+4. tan, arcsinh, arccosh, arctanh and clip_by_global_norm are left out, though it takes several operations to express
+   them; so is invert.
 """
 
 from __future__ import annotations

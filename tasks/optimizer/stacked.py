@@ -49,7 +49,7 @@ class Dense(torch.autograd.Function):
 class CrossEntropy(torch.autograd.Function):
     """logits (lanes, n, classes), labels (n,) -> (lanes,), the mean over n.
 
-    torch's own takes 500 us forth and back on 64 lanes of 32 examples and 10 classes, this one 80.
+    torch's own takes 340 us forth and back on 64 lanes of 32 examples and 10 classes, this one 80.
     """
 
     @staticmethod
