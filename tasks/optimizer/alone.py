@@ -1,6 +1,8 @@
 """Training lane by lane with any optimizer of torch: for Muon, which is no rule of ours, and as an oracle of the rest.
 
 Jordan et al. 2024 made Muon; torch.optim.Muon takes matrices only, and AdamW steps what is none, as is usual.
+
+Differs from the authors' code: weights of convolutions are left to AdamW; they flatten these to matrices.
 """
 
 from __future__ import annotations

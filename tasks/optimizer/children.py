@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
-from automl_ext.tasks.optimizer.stacked import Dense, patches, whole
+from automl_ext.tasks.optimizer.stacked import CrossEntropy, Dense, patches, whole
 from torch import Tensor
-from torch.nn import functional
 
 from automl_ext.data import Data, Split, normalise
 
@@ -85,10 +84,7 @@ class Child:
         logits = self.forward(weights, inputs)
         if self.criterion is not None:
             return self.criterion(logits, labels)
-        lanes, count, classes = logits.shape
-        wanted = labels.reshape(1, count).expand(lanes, -1).reshape(-1)
-        each = functional.cross_entropy(logits.reshape(-1, classes), wanted, reduction="none")
-        return each.view(lanes, count).mean(1)
+        return CrossEntropy.apply(logits, labels.flatten())  # type: ignore[no-any-return, no-untyped-call]
 
     def judged(self, weights: Weights, examples: Examples, batch: int = 512) -> tuple[Tensor, Tensor]:
         """(lanes,) mean cross-entropy and (lanes,) share of right answers on all examples."""

@@ -103,6 +103,10 @@ class OptimizerEnv(SearchEnv):
             raise RuleError("start: only programs start at adamw")
         if space == "programs" and without:
             raise RuleError("without: only rules have operands and functions to leave out")
+        if space == "programs" and groups != 2:
+            raise RuleError("groups: only rules have groups; programs have lines")
+        if space == "rules" and lines != 12:
+            raise RuleError("lines: only programs have lines; rules have groups")
         self.memory, self.wider, self.names, self.decays = memory, wider, tuple(children), tuple(decays)
         self.plan = Plan(tuple(rates), (0.0,), sweep, steps, batch, repeats, schedule)
         self.held_out, self.held_out_steps, self.batch = tuple(held_out), held_out_steps, population

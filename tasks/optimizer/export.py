@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from automl_ext.tasks.optimizer.formula import LEGEND, latex, lines
-from automl_ext.tasks.optimizer.graph import SCALARS, Argument, Program, Statement, effective, is_memory, to_json
+from automl_ext.tasks.optimizer.graph import Argument, Program, Statement, effective, is_memory, to_json
 from automl_ext.tasks.optimizer.operations import OPERATIONS
 
 _FOREACH = {
@@ -26,12 +26,14 @@ _FOREACH = {
 _SCALARS = {
     "rate": 'group["lr"]',
     "step": "t",
-    "linear": '1 - (t - 1) / group["total_steps"]',
-    "cosine": '0.5 * (1 + math.cos(math.pi * (t - 1) / group["total_steps"]))',
-    "restart": '0.5 * (1 + math.cos(math.pi * (20 * (t - 1) % group["total_steps"]) / group["total_steps"]))',
+    "linear": 'max(0.0, 1 - (group["t"] - 1) / group["total_steps"])',
+    "cosine": '0.5 * (1 + math.cos(math.pi * min(1.0, (group["t"] - 1) / group["total_steps"])))',
+    "restart": '0.5 * (1 + math.cos(math.pi * (20 * (group["t"] - 1) % group["total_steps"]) / group["total_steps"]))',
     "bias1": "1 - 0.9**t",
     "bias2": "1 - 0.999**t",
 }
+_COUNTED = {"step", "bias1", "bias2"}
+"""They follow a parameter's own gradients; decays follow the steps of its group."""
 _HELPERS = {
     "_clip": (
         "def _clip(x, limit):\n    x, limit = torch.as_tensor(x), torch.as_tensor(limit)\n"
@@ -40,10 +42,21 @@ _HELPERS = {
     "_larger": "def _larger(x, y):\n    return torch.maximum(torch.as_tensor(x), torch.as_tensor(y))\n",
     "_smaller": "def _smaller(x, y):\n    return torch.minimum(torch.as_tensor(x), torch.as_tensor(y))\n",
     "_dot": "def _dot(x, y):\n    return sum((one * two).sum() for one, two in zip(x, y))\n",
-    "_cosine": (
-        "def _cosine(x, y):\n    return _dot(x, y) / (_dot(x, x) ** 0.5 * _dot(y, y) ** 0.5 + 1e-8)\n"
-    ),
 }  # fmt: skip
+_SIDE_BY_SIDE = '''def _side_by_side(works):
+    """The results of generators. What each yields is its share of a sum, and all get the whole."""
+    found, sums = [], [None] * len(works)
+    while len(found) < len(works):
+        shares = []
+        for work, whole in zip(works, sums):
+            try:
+                shares.append(work.send(whole))
+            except StopIteration as end:
+                found.append(end.value)
+        whole = sum(share.to(shares[0].device) for share in shares)
+        sums = [whole.to(share.device) for share in shares]
+    return found
+'''
 
 _TEMPLATE = '''"""A found update rule, as an optimizer of torch. It needs torch alone.
 
@@ -60,14 +73,15 @@ class FoundRule(torch.optim.Optimizer):
 
     total_steps: how long the training is, for rules with a schedule of their own. foreach: one call for all tensors
     where torch has it; by default on a GPU. seed: of rules that draw numbers.
+    A power of t counts the gradients that a parameter had, t/T the steps of its group. Norms are over all parameters.
     """
 
     def __init__(self, params, lr={rate:g}, weight_decay={decay:g}, total_steps=1000, foreach=None, seed=0):
-        if lr < 0 or weight_decay < 0 or total_steps < 1:
+        if not (lr >= 0 and weight_decay >= 0 and total_steps >= 1):
             got = f"{{lr}}, {{weight_decay}}, {{total_steps}}"
             raise ValueError(f"lr and weight_decay from 0, total_steps from 1, not {{got}}")
-        self._seed, self._generators = seed, {{}}
-        super().__init__(params, dict(lr=lr, weight_decay=weight_decay, total_steps=total_steps, foreach=foreach, t=0))
+{seeded}        defaults = dict(lr=lr, weight_decay=weight_decay, total_steps=total_steps, foreach=foreach, t=0)
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -76,19 +90,9 @@ class FoundRule(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            if not params:
-                continue
-            if any(p.grad.is_sparse or p.is_complex() for p in params):
-                raise RuntimeError("FoundRule takes dense, real gradients")
-            group["t"] += 1
-            for p in params:
-                if len(self.state[p]) < {slots}:
-                    self.state[p].update({{name: torch.zeros_like(p) for name in {names}}})
-            foreach = group["foreach"]
-            foreach = params[0].is_cuda if foreach is None else foreach
-            updates, memory = (self._together if foreach else self._apart)(params, group)
+        parts = self._parts()
+        found = {gather}[self._update(*part) for part in parts]{close}
+        for (group, _, params), (updates, memory) in zip(parts, found):
             for name, values in memory.items():
                 for p, value in zip(params, values):
                     self.state[p][name] = value
@@ -96,12 +100,39 @@ class FoundRule(torch.optim.Optimizer):
                 p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"])
         return loss
 
-    def _apart(self, params, group):
+    def _parts(self):
+        """(group, t, parameters) of those that have a gradient now; their state is made, their steps are counted."""
+        parts = []
+        groups = [(group, [p for p in group["params"] if p.grad is not None]) for group in self.param_groups]
+        if any(p.grad.is_sparse or p.is_complex() for _, params in groups for p in params):
+            raise RuntimeError("FoundRule takes dense, real gradients")
+        for group, params in groups:
+            group["t"] += bool(params)
+            alike = {{}}
+            for p in params:
+{state}                alike.setdefault({key}, []).append(p)
+            parts += [(group, t, some) for t, some in alike.items()]
+        return parts
+
+    def _update(self, group, t, params):
+        """The updates, and name -> new values of the memory."""
+        foreach = group["foreach"]
+        foreach = params[0].is_cuda if foreach is None else foreach
+        return (self._together if foreach else self._apart)(group, t, params)
+
+    def _apart(self, group, t, params):
 {apart}
 
-    def _together(self, params, group):
+    def _together(self, group, t, params):
 {together}
 {random}'''
+_STATE = """\
+                if not self.state[p]:
+                    self.state[p].update({})
+"""
+_COUNT = """\
+                self.state[p]["t"] += 1
+"""
 _RANDOM = """
     def _generator(self, device):
         if device not in self._generators:
@@ -113,6 +144,30 @@ _RANDOM = """
 
     def _normal(self, like):
         return torch.randn(like.shape, device=like.device, dtype=like.dtype, generator=self._generator(like.device))
+
+    def state_dict(self):
+        return {**super().state_dict(), **self._drawn()}
+
+    def load_state_dict(self, state_dict):
+        super().load_state_dict(state_dict)
+        self._go_on(state_dict)
+
+    def __getstate__(self):
+        return {**super().__getstate__(), **self._drawn()}
+
+    def __setstate__(self, state):
+        super().__setstate__({name: value for name, value in state.items() if name not in ("seed", "generators")})
+        self._go_on(state)
+
+    def _drawn(self):
+        states = {str(device): generator.get_state() for device, generator in self._generators.items()}
+        return {"seed": self._seed, "generators": states}
+
+    def _go_on(self, state):
+        if "generators" in state:
+            self._seed, self._generators = state["seed"], {}
+            for name, value in state["generators"].items():
+                self._generator(torch.device(name)).set_state(value.cpu())
 """
 
 
@@ -131,28 +186,32 @@ def source(program: Program, rate: float, decay: float = 0.0) -> str:
     kept = effective(program)
     names = sorted({str(name) for line in kept for name in (line.to, *line.arguments) if is_memory(name)})
     read = {name for line in kept for name in line.arguments}
-    used = [OPERATIONS[line.operation].source for line in kept]
-    wanted = {name for name in _HELPERS if any(f"{name}(" in text for text in used)}
-    helpers = [text for name, text in _HELPERS.items() if name in wanted | ({"_dot"} if "_cosine" in wanted else set())]
+    used = [OPERATIONS[line.operation] for line in kept]
+    helpers = [text for name, text in _HELPERS.items() if any(f"{name}(" in each.source for each in used)]
+    summed, random = any(each.reduces for each in used), any(each.random for each in used)
+    counted = bool(read & _COUNTED)
+    fresh = [*(["t=0"] if counted else []), *(f"{name}=torch.zeros_like(p)" for name in names)]
     return _TEMPLATE.format(
         formula="\n".join("    " + line for line in lines(program, "text")),
         legend=LEGEND,
-        helpers="\n" + "\n\n".join(helpers) + "\n" if helpers else "",
+        helpers="".join(f"\n{text}\n" for text in [*helpers, *([_SIDE_BY_SIDE] if summed else [])]),
         rate=rate,
         decay=decay,
-        slots=len(names),
-        names=tuple(names),
+        seeded="        self._seed, self._generators = seed, {}\n" if random else "",
+        gather="_side_by_side(" if summed else "",
+        close=")" if summed else "",
+        state=(_STATE.format(", ".join(fresh)) if fresh else "") + (_COUNT if counted else ""),
+        key='self.state[p]["t"]' if counted else 'group["t"]',
         apart=_body(kept, names, together=False),
         together=_body(kept, names, together=True),
-        random=_RANDOM if any(OPERATIONS[line.operation].random for line in kept) else "",
+        random=_RANDOM if random else "",
         math="import math\n\n" if read & {"cosine", "restart"} else "",
     )
 
 
 def _body(kept: Program, names: Sequence[str], together: bool) -> str:
     read = {name for line in kept for name in line.arguments if isinstance(name, str)}
-    rows = ['t = group["t"]'] if read & {*SCALARS} else []
-    rows += [f"{name} = {_SCALARS[name]}" for name in _SCALARS if name in read]
+    rows = [f"{name} = {_SCALARS[name]}" for name in _SCALARS if name in read]
     rows.append("g = [p.grad for p in params]")
     rows += ["w = list(params)"] if "w" in read else []
     rows += [f'{name} = [self.state[p]["{name}"] for p in params]' for name in names]

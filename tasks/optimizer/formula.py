@@ -14,7 +14,9 @@ from automl_ext.tasks.optimizer.graph import Argument, Program, Statement, effec
 from automl_ext.tasks.optimizer.operations import OPERATIONS
 
 Style = Literal["latex", "text"]
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "power": "^"}
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+_ABSOLUTE = {"power": "(|{0}| ^ {1})", "log": "log(|{0}|)", "log1p": "log(|1 + {0}|)", "sqrt": "sqrt(|{0}|)"}
+"""Text of what is taken of an absolute value."""
 _SIGNS: Mapping[Style, Mapping[str, str]] = {
     "latex": {
         "rate": r"\eta", "step": "t", "linear": r"(1 - t/T)", "cosine": r"\tfrac12(1 + \cos(\pi t/T))",
@@ -79,7 +81,8 @@ def _once(name: str, place: int, kept: Sequence[_Line]) -> bool:
 
 def _expression(line: Statement, texts: Mapping[str, str], style: Style) -> str:
     values = [
-        texts.get(each, _sign(each, style)) if isinstance(each, str) else _number(each) for each in line.arguments
+        texts.get(each, _sign(each, style)) if isinstance(each, str) else _number(each, style)
+        for each in line.arguments
     ]
     if line.operation == "mul" and 1.0 in line.arguments:
         return values[1 - line.arguments.index(1.0)]
@@ -87,6 +90,8 @@ def _expression(line: Statement, texts: Mapping[str, str], style: Style) -> str:
         return OPERATIONS[line.operation].latex.format(*values)
     if line.operation == "interp" and not isinstance(line.arguments[2], str):
         return f"({_number(1 - line.arguments[2])} * {values[0]} + {values[2]} * {values[1]})"
+    if line.operation in _ABSOLUTE:
+        return _ABSOLUTE[line.operation].format(_bare(values[0]), *values[1:])
     if line.operation in _INFIX:
         return f"({values[0]} {_INFIX[line.operation]} {values[1]})"
     return f"{line.operation}({', '.join(_bare(value) for value in values)})"
@@ -101,8 +106,12 @@ def _sign(name: Argument, style: Style) -> str:
     return f"{numbered[1]}_{{{numbered[2]}}}" if numbered and style == "latex" else name
 
 
-def _number(value: float) -> str:
-    return f"{value:.5g}"
+def _number(value: float, style: Style = "text") -> str:
+    text = f"{value:.5g}"
+    if style == "text" or "e" not in text:
+        return text
+    share, exponent = text.split("e")
+    return (f"{share} \\cdot " if share != "1" else "") + f"10^{{{int(exponent)}}}"
 
 
 def _bare(text: str) -> str:

@@ -39,13 +39,16 @@ Program = tuple[Statement, ...]
 
 SCALARS: Mapping[str, Callable[[int, int], float]] = {
     "step": lambda t, total: float(t),
-    "linear": lambda t, total: 1 - (t - 1) / total,
-    "cosine": lambda t, total: 0.5 * (1 + math.cos(math.pi * (t - 1) / total)),
+    "linear": lambda t, total: max(0.0, 1 - (t - 1) / total),
+    "cosine": lambda t, total: 0.5 * (1 + math.cos(math.pi * min(1.0, (t - 1) / total))),
     "restart": lambda t, total: 0.5 * (1 + math.cos(math.pi * (20 * (t - 1) % total) / total)),
     "bias1": lambda t, total: 1 - 0.9**t,
     "bias2": lambda t, total: 1 - 0.999**t,
 }
-"""Scalars that a program can read, beside `rate`: (step from 1, steps in all) -> value."""
+"""Scalars that a program can read, beside `rate`: (step from 1, steps in all) -> value.
+
+Behind the last step `linear` and `cosine` stay 0; restarts go on.
+"""
 
 UPDATE = "update"
 

@@ -118,6 +118,8 @@ class Interpreter:
                 for place, kind in enumerate(group.kinds)
             ]
             out = bank[group.outs[0] : group.outs[-1] + 1]
+            if count == self.size:
+                return [(operation.kernel, out, lambda: [choose() for choose in chosen], stream)]
             return [(operation.kernel, out, lambda: [choose()[..., :count] for choose in chosen], stream)]
         calls: list[_Call] = []
         for row, rows in zip(group.outs, group.operands, strict=True):
@@ -137,6 +139,9 @@ class Interpreter:
             together = bank[first : first + len(rows)]
             return lambda: together
         index = torch.tensor(rows)
+        if kind == "scalar" and {*rows} <= {*self._layout.constants.values()}:
+            fixed = bank[index]
+            return lambda: fixed
         if kind == "scalar":
             return lambda: torch.index_select(bank, 0, index)
         scratch = self._scratch[place][: len(rows)]

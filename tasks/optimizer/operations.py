@@ -7,8 +7,10 @@ Differs from the papers:
 
 1. `power` is |x|^y: a negative base with a broken exponent is no number. Logarithms and roots are of |x|, as in Lion's.
 2. Norms and products run over all parameters together (Lion's `global_norm`); there is none a parameter tensor.
-3. Lion's pi, e and 1e-8 are constants like any other; exp2, exp10, log2, log10, invert and the rarer inverse functions
-   are left out, since a constant and another operation express them.
+3. Lion's pi, e and 1e-8 are constants like any other; exp2, exp10, log2, log10 and arccos are left out, since a
+   constant and another operation express them.
+4. tan, arcsinh, arccosh, arctanh and clip_by_global_norm are left out, though it takes several operations to express
+   them; so is invert.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ import torch
 from torch import Tensor
 
 Kernel = Callable[..., Any]
-"""kernel(out, *values): writes into `out`, which may be the first of the values; shapes broadcast to that of `out`."""
+"""kernel(out, *values): writes into `out`, which may be any of the values; shapes broadcast to that of `out`."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """source: Python of one tensor (of lists of them where it reduces), for the export. latex: of the formula. Both
-    have {0}, {1}, ... for the values.
+    """source: Python of one tensor, for the export; where it reduces, of lists of them, and `yield` makes a sum over
+    these one over all parameters. latex: of the formula. Both have {0}, {1}, ... for the values.
 
     commutative: in all its values. reduces: tensors to one scalar. random: its values are drawn at every step.
     """
@@ -67,8 +69,9 @@ def _power(out: Tensor, x: Tensor, y: Tensor) -> None:
 
 
 def _clip(out: Tensor, x: Tensor, limit: Tensor) -> None:
+    lowest = -limit  # before `out` is written, which may be the limit
     torch.minimum(x, limit, out=out)
-    torch.maximum(out, -limit, out=out)
+    torch.maximum(out, lowest, out=out)
 
 
 def _drop(out: Tensor, x: Tensor, share: Tensor, chance: Tensor) -> None:
@@ -138,10 +141,17 @@ OPERATIONS: Mapping[str, Operation] = {
     "drop": Operation(2, _drop, "{0} * (self._uniform(g) >= {1})", r"\operatorname{{drop}}({0}, {1})", random=True),
     "noise": Operation(1, _noise, "{0} * self._normal(g)", r"\mathcal{{N}}(0, {0}^2)", random=True),
     "interp": Operation(3, _interp, "{0} + {2} * ({1} - {0})", r"\left((1 - {2}) {0} + {2} {1}\right)"),
-    "norm": Operation(1, _reduced(_norm), "_dot({0}, {0}) ** 0.5", r"\|{0}\|", reduces=True),
-    "dot": Operation(2, _reduced(_dot), "_dot({0}, {1})", r"\langle {0}, {1} \rangle", commutative=True, reduces=True),
+    "norm": Operation(1, _reduced(_norm), "(yield _dot({0}, {0})) ** 0.5", r"\|{0}\|", reduces=True),
+    "dot": Operation(
+        2, _reduced(_dot), "yield _dot({0}, {1})", r"\langle {0}, {1} \rangle", commutative=True, reduces=True
+    ),
     "cosine": Operation(
-        2, _reduced(_cosine), "_cosine({0}, {1})", r"\cos\angle({0}, {1})", commutative=True, reduces=True
+        2,
+        _reduced(_cosine),
+        "(yield _dot({0}, {1})) / ((yield _dot({0}, {0})) ** 0.5 * (yield _dot({1}, {1})) ** 0.5 + 1e-8)",
+        r"\cos\angle({0}, {1})",
+        commutative=True,
+        reduces=True,
     ),
 }
 """Name -> operation. Kernels of random ones get one more value, drawn: uniform in [0, 1) for drop, normal for noise."""

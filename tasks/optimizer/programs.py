@@ -9,6 +9,7 @@ Differs from the paper:
 1. There is a longest program, and a fixed set of variables. The last line is there always and sets `update`.
 2. Constants lie in [-4, 4]. Functions are those of operations.py that draw no numbers.
 3. The learning rate multiplies the update from outside, and can be read.
+4. Some functions are left out, `tan` and `clip_by_global_norm` among them; see operations.py.
 """
 
 from __future__ import annotations

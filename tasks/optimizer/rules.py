@@ -10,6 +10,7 @@ Differs from the paper:
 1. Noise has the standard deviation 0.01 (the paper's N(0, 0.01) leaves open whether it is the variance).
 2. x^y is |x|^y; a negative base has no power 0.5.
 3. The RMSProp operand has torch's decay, 0.99.
+4. Annealed noise, N(0, 1 / (1 + t)^0.55), is no operand.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from automl_ext.tasks.optimizer.env import OptimizerEnv
+from automl_ext.tasks.optimizer.graph import statements
 from automl_ext.tasks.optimizer.heldout import HeldOut
 from automl_ext.tasks.optimizer.reference import REFERENCES
 from automl_ext.tasks.optimizer.rules import BINARIES, OPERANDS, PARTS, UNARIES
@@ -73,6 +74,19 @@ def test_bad_rules_fail_with_their_kind_and_leave_their_neighbours_alone():
     assert found[0] == env.evaluate(jobs[0], never_stop) and found[4] == env.evaluate(jobs[4], never_stop)
     with pytest.raises(ValueError, match=r"^the update never uses the gradient"):
         env.evaluate(jobs[1], never_stop)
+
+
+def test_a_rule_that_is_finite_nowhere_is_trained_and_fails_as_one_that_diverges():
+    env = small(space="programs", lines=4, memory=1)
+    rows = [["x1", "sub", ["g", "g"]], ["x1", "div", ["x1", "x1"]], ["update", "add", ["x1", "g"]]]
+    candidate = env.encoding.genes(statements(rows))
+    assert repr(env.evaluate_many([Job(0, candidate, seed=0)], never_stop)) == "[{'loss': nan}]"
+
+
+def test_rules_that_differ_at_some_steps_or_at_zero_are_not_one_candidate():
+    env = small(groups=1)
+    plain, restarts = (rule(("g", factor, "x", "x", "mul")) for factor in ("1", "rd"))
+    assert env.space.key(plain) != env.space.key(restarts)
 
 
 def test_stages_train_longer_wider_and_tune_decays():
@@ -154,6 +168,8 @@ def test_every_searcher_finds_its_way_in_the_spaces(name):
         ({"start": "adamw"}, "only programs start at adamw"),
         ({"space": "programs", "start": "adamw", "memory": 1}, "2 slots of memory, not 12 and 1"),
         ({"space": "programs", "without": ["exp"]}, "only rules have"),
+        ({"space": "programs", "groups": 1}, "groups: only rules have groups"),
+        ({"lines": 9}, "lines: only programs have lines"),
         ({"dataset": "digit"}, "did you mean digits"),
         ({"held_out": ["iris"]}, "held_out"),
         ({"memory": 0}, "memory"),

@@ -100,3 +100,13 @@ def test_a_program_survives_json_and_its_formula_says_it():
     ]  # fmt: skip
     assert r"u &\leftarrow \frac{" in latex(REFERENCES["adam"])
     assert r"\frac{m_{1}}{(1 - 0.9^t)}" in latex(REFERENCES["adam"])
+
+
+def test_formulas_show_absolute_values_and_powers_of_ten():
+    program = statements([
+        ["x1", "sqrt", ["g"]], ["x2", "sub", ["w", 2.5e-07]], ["x2", "log", ["x2"]], ["x3", "log1p", ["g"]],
+        ["x1", "power", ["x1", "x2"]], ["x1", "add", ["x1", 1e-8]], ["update", "mul", ["x1", "x3"]],
+    ])  # fmt: skip
+    assert lines(program, "text") == ["update = ((|sqrt(|g|)| ^ log(|w - 2.5e-07|)) + 1e-08) * log(|1 + g|)"]
+    (shown,) = lines(program, "latex")
+    assert r"2.5 \cdot 10^{-7}" in shown and " + 10^{-8})" in shown and "e-0" not in shown
