@@ -58,10 +58,11 @@ def lively(network: nn.Module, probe: Tensor, generator: torch.Generator) -> nn.
             with torch.no_grad():
                 norm.weight.copy_(torch.rand(norm.weight.shape, generator=generator) + 0.5)
                 norm.bias.copy_(torch.randn(norm.bias.shape, generator=generator) * 0.2)
+    own = torch.Generator().manual_seed(0)  # so that what is drawn above and by callers does not depend on zeros
     with torch.no_grad():
         for name, parameter in twin.named_parameters():
             if name.rpartition(".")[2] != "bias":
-                _revive(parameter, generator)
+                _revive(parameter, own)
         twin(probe)
     return twin.eval()
 
