@@ -27,7 +27,8 @@ ID = "automl_ext/Optimizer-v0"
 Row = dict[str, Any]
 SHORT = {"held_out": ["wine"], "held_out_steps": 1}
 """The tests of the runs themselves say little: `held_out_rows` is for that."""
-FINAL = [{"top": 20, "budget": 300, "seeds": 2}]
+FINAL = [{"top": 20, "budget": 300, "seeds": 2}, {"top": 5, "budget": 300, "seeds": 2}]
+"""Longer trainings of the same children, then of wider ones, so that what suits the children only is left behind."""
 TASKS = ("diabetes", "cancer", "wine", "friedman", "photographs", "adding")
 
 
@@ -77,9 +78,8 @@ def searched(name: str, env: Row, searcher: Row, options: argparse.Namespace, se
 
 def _best(run: Run) -> tuple[Any, float]:
     """Of the searched candidates: the best of the last final stage, by the mean over seeds; else of the search."""
-    trials = [trial for trial in run.trials("final-1") if trial.note["role"] == "searched"] or list(
-        run.trials("search")
-    )
+    last = [trial for trial in run.trials(f"final-{len(run.config.final)}") if trial.note["role"] == "searched"]
+    trials = last or list(run.trials("search"))
     losses: dict[str, list[float]] = {}
     candidates = {}
     for trial in trials:
