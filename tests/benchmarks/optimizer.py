@@ -1,14 +1,14 @@
 """Update-rule search: its speed beside a plain loop of torch, and what it finds beside hand-made optimizers.
 
     python tests/benchmarks/optimizer.py speed [--rules 256] [--alone 24] [--write tasks/optimizer/README.md]
-    python tests/benchmarks/optimizer.py search --out FOLDER [--trials 10000] [--write ...]
+    python tests/benchmarks/optimizer.py search --out FOLDER [--trials 10000] [--searches 3] [--write ...]
     python tests/benchmarks/optimizer.py held-out --out FOLDER [--seeds 5] [--write ...]
     python tests/benchmarks/optimizer.py rediscovery --out FOLDER [--trials 10000] [--seeds 5] [--write ...]
 
 speed: candidates a processor second, learning-rate sweep included, on one thread, in turns: medians, behind a turn that
 does not count. Beside: modules of torch, autograd and an optimizer of torch each, as `optimizer.py` is exported, on
 `--alone` of the same rules.
-search: a whole search by the loop, on two workers. held-out: its best rule on tasks that it never saw, beside
+search: whole searches by the loop, on two workers. held-out: their best rules on tasks that they never saw, beside
 references and Muon. rediscovery: from random programs, whether one beats Adam on new seeds of the child.
 """
 
@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--searches", type=int, default=3, help="whose rules are tried on held-out tasks")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where runs and rows are kept, to go on from")
     parser.add_argument("--write", type=Path, help="the Markdown file that gets the table")

@@ -27,6 +27,11 @@ ID = "automl_ext/Optimizer-v0"
 Row = dict[str, Any]
 SHORT = {"held_out": ["wine"], "held_out_steps": 1}
 """The tests of the runs themselves say little: `held_out_rows` is for that."""
+RULES = {
+    "space": "rules", "groups": 2, "children": ["mlp", "convolution", "attention"], "repeats": 2, "wider": 2,
+    "decays": [0.0], **SHORT,
+}  # fmt: skip
+"""Children of three kinds, and two starts each: what suits one of them, or one start, does not go far."""
 FINAL = [{"top": 20, "budget": 300, "seeds": 2}, {"top": 5, "budget": 300, "seeds": 2}]
 """Longer trainings of the same children, then of wider ones, so that what suits the children only is left behind."""
 TASKS = ("diabetes", "cancer", "wine", "friedman", "photographs", "adding")
@@ -90,54 +95,56 @@ def _best(run: Run) -> tuple[Any, float]:
     return candidates[key], statistics.mean(losses[key])
 
 
-def _rules(options: argparse.Namespace) -> Row:
-    """The search that `search` measures and `held-out` takes its rule from; a funnel of longer trainings behind it."""
+def _rules(options: argparse.Namespace, seed: int) -> Row:
+    """A search that `search` measures and `held-out` takes a rule from; a funnel of longer trainings behind it."""
     rows = Rows(options.out / "search.jsonl")
-    env = {"space": "rules", "groups": 2, "children": ["mlp"], **SHORT}
     searcher = {"name": "regularized-evolution", "population": 200, "sample": 20}
-    return rows.get(f"rules {options.trials}", lambda: searched("rules", env, searcher, options, 0, FINAL))
+    return rows.get(f"rules {options.trials} {seed}", lambda: searched("rules", RULES, searcher, options, seed, FINAL))
 
 
 def search_rows(options: argparse.Namespace) -> Iterator[str]:
-    row = _rules(options)
-    yield f"{row['trials']:,} rules of two groups by regularized evolution on the MLP child, {options.workers} workers:"
-    yield f"{row['seconds'] / 60:.1f} minutes, {100 * row['cached'] / row['trials']:.0f} % from the cache,"
-    yield f"{100 * row['failed'] / row['trials']:.0f} % failed, final stage included."
-    yield f"Best loss there {row['loss']:.4f}:\n"
-    yield "```text"
-    yield from lines(statements(row["program"]), "text")
-    yield "```"
+    yield f"{options.trials:,} rules of two groups by regularized evolution on {', '.join(RULES['children'])}:\n"
+    yield "| seed | minutes | from the cache | failed | loss in the last stage | update |"
+    yield "|---|---|---|---|---|---|"
+    for seed in range(options.searches):
+        row = _rules(options, seed)
+        shares = f"{100 * row['cached'] / row['trials']:.0f} % | {100 * row['failed'] / row['trials']:.0f} %"
+        text = "; ".join(lines(statements(row["program"]), "text")).replace("|", "\\|")
+        yield f"| {seed} | {row['seconds'] / 60:.1f} | {shares} | {row['loss']:.4f} | `{text}` |"
 
 
 def held_out_rows(options: argparse.Namespace) -> Iterator[str]:
     """Final loss on every task: mean over seeds, learning rate and weight decay tuned alike for all."""
     one_thread()
-    programs = {"found": statements(_rules(options)["program"]), **REFERENCES}
-    rows, names = Rows(options.out / "held-out.jsonl"), [*programs, MUON]
+    found = {f"found {seed}": statements(_rules(options, seed)["program"]) for seed in range(options.searches)}
+    programs = {**found, **REFERENCES}
+    losses = _losses(programs, options)
+    yield f"Loss on held-out test examples, 300 steps, mean over {options.seeds} seeds; 24 settings each. `found N`:"
+    yield "the rule of seed N's search; its rank is among itself and the elementwise references.\n"
+    yield f"| | {' | '.join(TASKS)} | mean rank | better than AdamW | than momentum |"
+    yield "|---" * (len(TASKS) + 4) + "|"
+    for name, own in losses.items():
+        others = np.array([losses[each] for each in REFERENCES if each != name])
+        better = [f"{int((np.array(own) < losses[rival]).sum())} of {len(TASKS)}" for rival in ("adamw", "momentum")]
+        rank = f"{((others < own).sum(0) + 1).mean():.2f}" if name != MUON else ""
+        yield f"| {name} | {' | '.join(f'{value:.4f}' for value in own)} | {rank} | {' | '.join(better)} |"
+
+
+def _losses(programs: Row, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Of each program, and of Muon: the mean loss on every task."""
+    rows = Rows(options.out / "held-out.jsonl")
     plan = Plan(decays=(0.0, 0.01, 0.1), sweep=300, steps=300)
-    losses: dict[str, list[float]] = {name: [] for name in names}
+    losses: dict[str, list[float]] = {name: [] for name in (*programs, MUON)}
     for task in TASKS:
         one = held_out(task)
-        for name in names:
-            each = [
-                rows.get(
-                    f"{options.trials} {task} {name} {seed}",
-                    lambda s=seed, n=name, o=one: _held(n, o, s, plan, programs),
-                )
-                for seed in range(options.seeds)
-            ]
-            values = [math.inf if row["loss"] is None else row["loss"] for row in each]
+        for name in losses:
+            values = []
+            for seed in range(options.seeds):
+                key = f"{options.trials} {task} {name} {seed}"
+                row = rows.get(key, lambda s=seed, n=name, o=one: _held(n, o, s, plan, programs))
+                values.append(math.inf if row["loss"] is None else row["loss"])
             losses[name].append(statistics.mean(values))
-    table = np.array([losses[name] for name in names])
-    ranks = table[:-1].argsort(0).argsort(0).mean(1) + 1
-    yield f"Loss on held-out test examples, 300 steps, mean over {options.seeds} seeds; 24 settings for each.\n"
-    yield f"| | {' | '.join(TASKS)} | mean rank of elementwise ones |"
-    yield "|---" * (len(TASKS) + 2) + "|"
-    for place, name in enumerate(names):
-        rank = f"{ranks[place]:.2f}" if name != MUON else ""
-        yield f"| {name} | {' | '.join(f'{value:.4f}' for value in table[place])} | {rank} |"
-    for rival in ("adamw", "momentum"):
-        yield f"\nBetter than {rival} on {int((table[0] < table[names.index(rival)]).sum())} of {len(TASKS)}."
+    return losses
 
 
 def _held(name: str, one: Any, seed: int, plan: Plan, programs: Any) -> Row:
