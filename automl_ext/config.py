@@ -80,7 +80,10 @@ class Component(_Part):
 
 
 class FinalStage(_Part):
-    """A final stage: the best `top` candidates beside references and baselines, each `seeds` times at `budget`."""
+    """A final stage: the best `top` candidates of the search and of each baseline, and all references.
+
+    Each is evaluated `seeds` times at `budget`.
+    """
 
     top: Annotated[int, Field(ge=1, le=10_000)]
     budget: Annotated[float, Field(gt=0, le=1e12)] | None = None

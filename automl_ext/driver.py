@@ -25,7 +25,7 @@ from automl_ext.progress import Progress, Silent
 from automl_ext.registry import check_options, make, searcher_class
 from automl_ext.rules import stopping_class
 from automl_ext.run import Run, RunError
-from automl_ext.searcher import Proposal, Searcher, Target, Trial, job_seed, stream
+from automl_ext.searcher import Proposal, Searcher, Target, Trial, job_seed, leader, stream, who
 from automl_ext.stopping.rule import Rule
 from automl_ext.worker import one_thread
 
@@ -261,6 +261,11 @@ def _describe(run: Run, env: SearchEnv) -> None:
         for trial in run.trials(f"final-{stage}"):
             own = found.setdefault(str(trial.note["role"]), {})
             own[str(trial.note["name"])] = env.describe(trial.candidate)
+    last = run.last_stage()
+    for name in found.get("baseline", ()):  # of several candidates the one that the table shows
+        best = leader([trial for trial in last if who(trial)[:2] == ("baseline", name)], run.objectives)
+        if best is not None:
+            found["baseline"][name] = env.describe(best.candidate)
     if any(text for own in found.values() for text in own.values()):
         write_json(run.folder / "finalists.json", found)
 

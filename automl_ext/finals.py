@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -17,19 +19,23 @@ from automl_ext.fronts import best_first
 from automl_ext.loop import Crew, Stage
 from automl_ext.objective import Metrics, Objective, rank, traded
 from automl_ext.run import Run
-from automl_ext.searcher import Proposal, Trial, job_seed, standing
+from automl_ext.searcher import Proposal, Trial, job_seed, standing, who
 from automl_ext.space import Candidate
 
 
 def play_finals(run: Run, crew: Crew, first: int) -> int:
-    """All final stages and the test stage, numbered from `first`. Returns the number behind the last trial."""
+    """All final stages and the test stage, numbered from `first`. Returns the number behind the last trial.
+
+    What the search may do every baseline may do: send as many candidates, and be narrowed down stage by stage.
+    """
     config = run.config
-    finalists = _searched(run, config, crew)
+    sides = [_of(run, crew, config), *(_of(part, crew, config, name) for name, part in run.baselines.items())]
+    references = [Finalist("reference", name, dict(candidate)) for name, candidate in crew.env.references.items()]
     for index, final in enumerate(config.final, 1):
         stage = f"final-{index}"
-        entrants = [*finalists, *_beside(run, crew)]
+        entrants = [*sides[0], *references, *chain.from_iterable(sides[1:])]
         first = _final(run, crew, stage, entrants, final, first).play()
-        finalists = _survivors(run, crew, stage, finalists, config, index)
+        sides = [_survivors(run, crew, stage, side, config, index) for side in sides]
     if type(crew.env).test is not SearchEnv.test:
         first = _test(run, crew, first)
     return first
@@ -37,11 +43,19 @@ def play_finals(run: Run, crew: Crew, first: int) -> int:
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate of the final stages. role: searched | reference | baseline."""
+    """A candidate of the final stages. role: searched | reference | baseline. entry: which of a baseline's it is."""
 
     role: str
     name: str
     candidate: Candidate
+    entry: str = ""
+
+    def note(self, repeat: int) -> dict[str, Any]:
+        note = {"role": self.role, "name": self.name, "repeat": repeat}
+        return note | {"entry": self.entry} if self.entry else note
+
+    def has(self, trial: Trial) -> bool:
+        return who(trial) == (self.role, self.name, self.entry)
 
 
 class Finalists:
@@ -82,30 +96,24 @@ def _whole(run: Run, stage: str) -> list[Trial]:
     return [trial for trial in run.trials(stage) if trial.metrics is not None and trial.origin != "stopped"]
 
 
-def _searched(run: Run, config: Config, crew: Crew) -> list[Finalist]:
+def _of(run: Run, crew: Crew, config: Config, baseline: str = "") -> list[Finalist]:
+    """The best of a search, or of the baseline of that name, as many as the first final stage takes."""
     count = config.final[0].top if config.final else 1
     whole = _whole(run, "search")
-    finalists = [Finalist("searched", f"trial-{trial.number}", trial.candidate) for trial in top(whole, count, crew)]
+    found = {f"trial-{trial.number}": trial.candidate for trial in top(whole, count, crew)}
     if config.final and crew.env.combines > 1:
         best = [trial.candidate for trial in top(whole, crew.env.combines, crew)]
         combined = crew.env.combine(best) if len(best) > 1 else None
         if combined is not None:
-            finalists.append(Finalist("searched", f"best-{len(best)}-combined", combined))
-    return finalists
-
-
-def _beside(run: Run, crew: Crew) -> list[Finalist]:
-    """What stands beside the searched finalists in every final stage: references and the baselines' best."""
-    beside = [Finalist("reference", name, dict(candidate)) for name, candidate in crew.env.references.items()]
-    for name, part in run.baselines.items():
-        best = top(_whole(part, "search"), 1, crew)
-        beside += [Finalist("baseline", name, trial.candidate) for trial in best]
-    return beside
+            found[f"best-{len(best)}-combined"] = combined
+    if baseline:
+        return [Finalist("baseline", baseline, candidate, entry) for entry, candidate in found.items()]
+    return [Finalist("searched", name, candidate) for name, candidate in found.items()]
 
 
 def _final(run: Run, crew: Crew, name: str, entrants: Sequence[Finalist], final: FinalStage, first: int) -> Stage:
     proposals = [
-        Proposal(entrant.candidate, {"role": entrant.role, "name": entrant.name, "repeat": repeat}, final.budget)
+        Proposal(entrant.candidate, entrant.note(repeat), final.budget)
         for repeat in range(final.seeds)
         for entrant in entrants
     ]
@@ -125,13 +133,14 @@ def _survivors(
     """Those of `finalists` that go on to the next stage, by the mean over repeats of the validation result."""
     count = config.final[index].top if index < len(config.final) else len(finalists)
     objectives = crew.goals.objectives
-    repeats = {f.name: [t for t in run.trials(stage) if t.note.get("name") == f.name] for f in finalists}
+    trials = list(run.trials(stage))
+    repeats = {finalist.entry or finalist.name: [t for t in trials if finalist.has(t)] for finalist in finalists}
     if len(traded(objectives)) > 1:
-        means = [_mean([trial.metrics for trial in repeats[finalist.name]], objectives) for finalist in finalists]
+        means = [_mean([trial.metrics for trial in own], objectives) for own in repeats.values()]
         return [finalists[index] for index in best_first(means, objectives, count)]
 
     def standing(finalist: Finalist) -> tuple[float, float]:
-        ranks = [rank(trial.metrics, objectives) for trial in repeats[finalist.name]]
+        ranks = [rank(trial.metrics, objectives) for trial in repeats[finalist.entry or finalist.name]]
         return tuple(np.mean(ranks, axis=0)) if ranks else rank(None, objectives)
 
     return sorted(finalists, key=standing, reverse=True)[:count]

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -22,8 +22,8 @@ import filelock
 
 from automl_ext.config import Config, changed, checked, load
 from automl_ext.journal import Journal, write_atomically, write_json
-from automl_ext.objective import Objective, rank
-from automl_ext.searcher import Trial, standing
+from automl_ext.objective import Objective
+from automl_ext.searcher import Trial, leader, standing
 
 _DISTRIBUTIONS = (
     "automl-ext",
@@ -147,12 +147,9 @@ class Run:
     def best(self) -> Trial | None:
         """The searched finalist with the best mean validation result, else the search's best trial."""
         objectives = self.objectives
-        groups: dict[str, list[Trial]] = {}
-        for trial in self.last_stage():
-            if trial.note.get("role") == "searched":
-                groups.setdefault(str(trial.note["name"]), []).append(trial)
-        if groups:
-            return max(groups.values(), key=lambda group: _mean_rank(group, objectives))[0]
+        found = leader([trial for trial in self.last_stage() if trial.note.get("role") == "searched"], objectives)
+        if found is not None:
+            return found
         whole = (trial for trial in self.trials("search") if trial.metrics is not None and trial.origin != "stopped")
         return max(whole, key=lambda trial: (standing(trial, objectives), -trial.number), default=None)
 
@@ -176,11 +173,6 @@ class Run:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _mean_rank(group: Sequence[Trial], objectives: Sequence[Objective]) -> tuple[float, ...]:
-    ranks = [rank(trial.metrics, objectives) for trial in group]
-    return tuple(sum(column) / len(ranks) for column in zip(*ranks, strict=True))
 
 
 def slug(name: str) -> str:

@@ -131,6 +131,24 @@ def standing(trial: Trial, objectives: Sequence[Objective]) -> tuple[float, floa
     return (-math.inf if trial.metrics is None else budget, *rank(trial.metrics, objectives))
 
 
+def who(trial: Trial) -> tuple[str, str, str]:
+    """(role, name, entry) of a final stage's trial; entry tells a baseline's candidates apart, else it is ""."""
+    return str(trial.note.get("role", "")), str(trial.note.get("name", "")), str(trial.note.get("entry", ""))
+
+
+def leader(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial | None:
+    """Of a final stage's trials: the first one of the finalist with the best mean rank over its repeats."""
+    groups: dict[tuple[str, str, str], list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(who(trial), []).append(trial)
+
+    def mean(group: Sequence[Trial]) -> tuple[float, ...]:
+        ranks = [rank(trial.metrics, objectives) for trial in group]
+        return tuple(sum(column) / len(ranks) for column in zip(*ranks, strict=True))
+
+    return max(groups.values(), key=mean)[0] if groups else None
+
+
 @runtime_checkable
 class Searcher(Protocol):
     """The contract of every searcher; `automl_ext.testing.check_searcher` tests it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -21,6 +22,7 @@ from automl_ext.executors import WorkerDied
 from automl_ext.halt import Halt
 from automl_ext.journal import decode, digest, write_json
 from automl_ext.progress import Silent
+from automl_ext.report.tables import final_table
 from automl_ext.worker import work
 
 
@@ -41,7 +43,11 @@ class Plane(SearchEnv):
         if job.candidate["a"] in self.fails:
             raise ValueError(f"no {job.candidate['a']}")
         noise = np.random.default_rng(job.seed).normal() * 1e-3
-        return {"score": job.candidate["a"] + job.candidate["b"] / 10 + job.candidate["c"] / 100 + noise}
+        return {"score": self.plain(job.candidate) + noise}
+
+    @staticmethod
+    def plain(candidate):
+        return candidate["a"] + candidate["b"] / 10 + candidate["c"] / 100
 
     def test(self, job, report):
         return {"test_score": float(job.candidate["a"])}
@@ -458,7 +464,7 @@ def test_finals_choose_by_validation_and_read_test_data_once(tmp_path):
     final = [{"top": 3, "seeds": 2}, {"top": 1, "seeds": 3, "budget": 5}]
     run = play(tmp_path, env, trials=20, final=final, baselines=["random"])
     first, second, test = (list(run.trials(stage)) for stage in ("final-1", "final-2", "test"))
-    assert len(first) == (3 + 1 + 1) * 2 and len(second) == (1 + 1 + 1) * 3 and len(test) == len(second)
+    assert len(first) == (3 + 1 + 3) * 2 and len(second) == (1 + 1 + 1) * 3 and len(test) == len(second)
     assert {trial.budget for trial in second} == {5.0}
     roles = {(trial.note["role"], trial.note["name"]) for trial in second}
     assert ("reference", "corner") in roles and ("baseline", "random") in roles
@@ -471,6 +477,38 @@ def test_finals_choose_by_validation_and_read_test_data_once(tmp_path):
     assert len(list(baseline.trials("search"))) == 20
     numbers = [trial.number for trial in run.trials()]
     assert sorted(numbers) == list(range(len(numbers)))
+
+
+def test_a_baseline_goes_through_the_finals_as_the_search_does(tmp_path):
+    """As many candidates, narrowed by the same rule; of what is left the table shows what validation chooses."""
+
+    class Longer(Plane):
+        def evaluate(self, job, report):
+            metrics = super().evaluate(job, report)
+            return {"score": -metrics["score"]} if job.stage == "final-1" else metrics  # the last become the first
+
+        def describe(self, candidate):
+            return str(candidate)
+
+    final = [{"top": 4, "seeds": 2}, {"top": 2, "seeds": 2}]
+    run = play(tmp_path, Longer(), trials=20, final=final, baselines=["random"])
+    first, second = (list(run.trials(stage)) for stage in ("final-1", "final-2"))
+
+    def candidates(trials, role):
+        own = {json.dumps(trial.candidate): trial.metrics["score"] for trial in trials if trial.note["role"] == role}
+        return sorted(own, key=own.get, reverse=True)
+
+    for role in ("searched", "baseline"):
+        begun = candidates(first, role)
+        assert len(begun) == 4 and set(candidates(second, role)) == set(begun[:2])
+    assert {trial.note.get("entry", "") for trial in first if trial.note["role"] != "baseline"} == {""}
+    (row,) = [row for row in final_table(run) if row["role"] == "baseline"]
+    assert (row["name"], row["repeats"]) == ("random", 2)
+    best = json.loads(candidates(second, "baseline")[0])
+    assert row["test_score"] == best["a"] and row["score"] == pytest.approx(Longer().plain(best), abs=0.01)
+    assert json.loads((run.folder / "finalists.json").read_text())["baseline"] == {"random": str(best)}
+    before = signature(run)
+    assert signature(play(tmp_path, Longer(), resume=run.folder)) == before
 
 
 def test_common_seeds_and_seeds_of_their_own(tmp_path):

@@ -10,7 +10,7 @@ import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_ext.objective import Metrics, Objective, rank, traded
-from automl_ext.searcher import Trial, standing, stream
+from automl_ext.objective import Metrics, Objective, traded
+from automl_ext.searcher import Trial, leader, standing, stream
 
 if TYPE_CHECKING:
     from automl_ext.run import Run
@@ -130,17 +130,13 @@ class Story:
 
     def best(self) -> Trial | None:
         """The same trial as `Run.best`, without reading the journal again."""
-        groups: dict[str, list[Trial]] = {}
-        for trial in sorted(self.finals, key=lambda trial: trial.number):
-            if trial.note.get("role") == "searched" and self._complete(trial.metrics):
-                groups.setdefault(str(trial.note.get("name")), []).append(trial)
-        if not groups:
-            return self.top
-        return max(groups.values(), key=self._standing)[0]
+        return self.leader("searched") or self.top
 
-    def _standing(self, group: Sequence[Trial]) -> tuple[float, ...]:
-        ranks = [rank(trial.metrics, self.objectives) for trial in group]
-        return tuple(sum(column) / len(ranks) for column in zip(*ranks, strict=True))
+    def leader(self, role: str, name: str | None = None) -> Trial | None:
+        """The first trial of the best finalist of a role, or of those that also have that name; None without any."""
+        own = [trial for trial in self.finals if trial.note.get("role") == role and self._complete(trial.metrics)]
+        own = [trial for trial in own if name is None or trial.note.get("name") == name]
+        return leader(sorted(own, key=lambda trial: trial.number), self.objectives)
 
     def add(self, trial: Trial, draw: np.random.Generator) -> None:
         """Take in the next trial of the journal."""

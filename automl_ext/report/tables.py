@@ -1,11 +1,11 @@
 """The table that ends a run: who came through the last final stage, with means and spreads over repeats.
 
-Metrics of the last final stage and of the test stage belong together by the note {"role", "name", "repeat"}.
+Metrics of the last final stage and of the test stage belong together by the note {"role", "name", "entry", "repeat"}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from automl_ext.objective import Metrics, Objective, front
 from automl_ext.report.display import Column, column, cost, text
 from automl_ext.report.reading import Story, read
-from automl_ext.searcher import Trial
+from automl_ext.searcher import Trial, who
 
 if TYPE_CHECKING:
     from automl_ext.run import Run
@@ -109,19 +109,29 @@ def final_rows(story: Story, baselines: dict[str, Story]) -> list[Row]:
         for row in rows[:1]:
             row.chosen = row.role == "searched"
         return _with_front(rows, story)
-    rows_by: dict[tuple[str, str], Row] = {}
+    rows_by: dict[tuple[str, str, str], Row] = {}
     for trial in sorted(story.finals, key=lambda trial: trial.number):
-        who = _who(trial)
-        row = rows_by.setdefault(who, Row(*who, stage=trial.stage))
+        row = rows_by.setdefault(who(trial), Row(*who(trial)[:2], stage=trial.stage))
         row.repeats += 1
         row.failed += trial.metrics is None
         row.add(trial.metrics or {})
     for trial in sorted(story.tests, key=lambda trial: trial.number):
-        if _who(trial) in rows_by:
-            rows_by[_who(trial)].add(trial.metrics or {}, "test_")
-    if best is not None and _who(best) in rows_by:
-        rows_by[_who(best)].chosen = True
-    return _with_front(sorted(rows_by.values(), key=lambda row: (not row.chosen, _place(row.role))), story)
+        if who(trial) in rows_by:
+            rows_by[who(trial)].add(trial.metrics or {}, "test_")
+    if best is not None and who(best) in rows_by:
+        rows_by[who(best)].chosen = True
+    rows = _one_a_baseline(rows_by, story)
+    return _with_front(sorted(rows, key=lambda row: (not row.chosen, _place(row.role))), story)
+
+
+def _one_a_baseline(rows: Mapping[tuple[str, str, str], Row], story: Story) -> list[Row]:
+    """Of each baseline's finalists the one that validation chooses, as it chooses among the searched ones."""
+    kept: dict[tuple[str, str], Row] = {}
+    for (role, name, entry), row in rows.items():
+        best = story.leader(role, name) if entry else None
+        if best is None or who(best)[2] == entry:
+            kept.setdefault((role, name), row)
+    return list(kept.values())
 
 
 def _with_front(rows: list[Row], story: Story) -> list[Row]:
@@ -174,10 +184,6 @@ def _search_row(role: str, name: str, trial: Trial) -> Row:
     row = Row(role, name, "search", repeats=1)
     row.add(trial.metrics or {})
     return row
-
-
-def _who(trial: Trial) -> tuple[str, str]:
-    return str(trial.note.get("role", "")), str(trial.note.get("name", ""))
 
 
 def _place(role: str) -> int:
