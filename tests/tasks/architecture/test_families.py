@@ -42,6 +42,37 @@ def test_500_random_candidates_build_and_run(name):
         assert logits.shape == (2, 3) and torch.isfinite(logits).all(), candidate
 
 
+VARIANTS = [
+    ("cell", {"operations": "nasnet", "output": "all", "reduction": "shared"}),
+    ("cell", {"operations": "amoebanet"}),
+    ("cell", {"operations": "pnas", "reduction": "shared", "grow": True}),
+    ("cell", {"operations": "nao", "repeats": 2}),
+    ("cell", {"operations": "darts", "output": "all"}),
+    ("cell", {"operations": ["min_pool_3x3", "max_pool_7x7", "conv_1x3_3x1"]}),
+    ("modular", {"network": "deepconv"}),
+    ("modular", {"network": "tutorial"}),
+    ("phases", {"nodes": 6, "join": "add", "growth": 1}),
+    ("hierarchical", {"motifs": 6, "nodes": 4, "cell_nodes": 5}),
+    ("branch", {"pools": [1, 2], "strides": [1]}),
+    ("chain", {"depth": 12, "norm": False, "dropout": False}),
+    ("mobile", {"blocks": None, "width": 0.25}),
+    ("training", {"network": "plain", "tune": ["rate"]}),
+]
+"""Every option that changes what is built, beside the defaults."""
+
+
+@pytest.mark.slow(seconds=2)
+@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
+def test_candidates_of_other_options_build_and_run(name, options):
+    family = family_of(name, SMALL, 3, {**TINY.get(name, {}), **options})
+    rng, image = np.random.default_rng(3), torch.randn(2, *SMALL)
+    for _ in range(100):
+        candidate = family.space.sample(rng)
+        with torch.inference_mode():
+            logits = family.build(candidate).eval()(image)
+        assert logits.shape == (2, 3) and torch.isfinite(logits).all(), candidate
+
+
 @pytest.mark.slow(seconds=2)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_size_of_image(name):
