@@ -100,6 +100,7 @@ def test_rounds_are_nested_taken_over_and_continued(config, tmp_path, monkeypatc
         ([0.5, 0.5], {}, "densities: must be falling shares, .*, not 0.5, 0.5"),
         ([0.5, 0.0], {}, "densities: must be shares above 0"),
         ([0.5, 0.05], {}, "weights_kept 0.05 cannot be reached"),
+        ([0.5, 0.05], {"macs_kept": 0.5}, "macs_kept 0.05 cannot be reached"),
         ([0.5], {"protocol": "accuracy-params"}, "leave weights_kept out"),
     ],
 )
@@ -120,6 +121,13 @@ def test_the_table_has_a_row_a_round():
     rows = [{"density": 0.5, "accuracy": 0.9, "run": "a"}, {"density": 0.025, "accuracy": 0.5, "run": "b"}]
     lines = shown(rows).splitlines()
     assert lines[2].split()[0] == "50%" and "90.00" in lines[2] and lines[3].split()[0] == "2.50%"
+
+
+def test_rounds_of_weights_go_by_the_budget_of_the_config(tmp_path):
+    env, carried = "automl_ext/WeightPruning-v0", {"weights": str(tmp_path / "model.safetensors")}
+    assert after(env, {"protect": ["0"]}, 0.5) == {"protect": ["0"], "weights_kept": 0.5}
+    assert after(env, {"weights_kept": 0.2}, 0.5, tmp_path, tmp_path) == {"weights_kept": 0.5, **carried}
+    assert after(env, {"macs_kept": 0.2}, 0.5, tmp_path, tmp_path) == {"macs_kept": 0.5, **carried}
 
 
 def test_rounds_of_channels_begin_with_the_exported_network(tmp_path):
