@@ -21,13 +21,15 @@ def after(
     """The options of a round at `density`, a share of the whole network. best, first: what the round before and the
     first round exported; None: there was none.
 
-    Fine-grained: the exported weights, of which those that are zero count as removed. Channels: the exported network,
+    Fine-grained: the exported weights, of which those that are zero count as removed; a density is of the weights, or
+    of the multiply-accumulates where `options` have `macs_kept`. Channels: the exported network,
     of whose multiply-accumulates as many may stay as `density` of the whole one's; what each layer has left is then
     all that it has. Raises ConfigError for what has no rounds.
     """
     if env == "automl_ext/WeightPruning-v0":
         carried = {} if best is None else {"weights": str(best / "model.safetensors")}
-        return {**options, "weights_kept": density, **carried}
+        budget = "weights_kept" if options.get("macs_kept") is None else "macs_kept"
+        return {**options, budget: density, **carried}
     if env != "automl_ext/Pruning-v0":
         legal = "automl_ext/Pruning-v0, automl_ext/WeightPruning-v0"
         raise ConfigError("env.id", f"{env} cannot be pruned in rounds; legal: {legal}")

@@ -35,7 +35,7 @@ from automl_ext.tasks.pruning.timing import Laps
 from automl_ext.tasks.pruning.tuning import Schedule, tune, tuning
 from automl_ext.tasks.pruning.weight_protocol import WeightProtocol, WeightTraded, weight_demand
 from automl_ext.tasks.pruning.weight_reference import weight_references
-from automl_ext.tasks.pruning.weight_space import WeightObserver, counts_of, parts_of, share_space, target_of
+from automl_ext.tasks.pruning.weight_space import WeightObserver, cost_of, counts_of, parts_of, share_space, target_of
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import load_file, save_file
@@ -67,8 +67,8 @@ class WeightPruningEnv(SearchEnv):
     """Search the share of its weights that each convolution and linear layer keeps; the others become zero.
 
     protocol: resource, within `weights_kept` (a share of the weights of all these layers; by default a half, all with
-    several objectives), or accuracy-params, free, on AMC's reward. objectives: metric -> goal, several at once, the
-    first is the primary one. See weight_protocol.py.
+    several objectives) or `macs_kept` (of their MACs, those by zeros not counted), or accuracy-params, free, on AMC's
+    reward. objectives: metric -> goal, several at once, the first is the primary one. See weight_protocol.py.
     network: a key of network.NETWORKS, package.module:function that returns an nn.Module, or the folder of an exported
     network. weights: its trained state dict (.safetensors or .npz), also a sparse one: what is zero stays so; an
     exported network has its own; without, the network is trained in `prepare` for `epochs` at `rate`. width, inputs: as
@@ -95,6 +95,7 @@ class WeightPruningEnv(SearchEnv):
         protocol: WeightProtocol = "resource",
         objectives: dict[WeightTraded, Goal] | None = None,
         weights_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
+        macs_kept: Annotated[float, Field(gt=0, le=1)] | None = None,
         high: dict[Kind, Annotated[float, Field(ge=0, le=1)]] | None = None,
         protect: Sequence[str] = (),
         recalibrate: bool = True,
@@ -117,7 +118,7 @@ class WeightPruningEnv(SearchEnv):
                        tune_rate=tune_rate, tune_batch=tune_batch, width=width)  # fmt: skip
         check_not_negative(tune_decay=tune_decay)
         check_calibration(recalibrate, calibration_images)
-        self.demand = weight_demand(protocol, objectives, weights_kept)
+        self.demand = weight_demand(protocol, objectives, weights_kept, macs_kept)
         self.network, self.weights, self.dataset, self.seed = network, weights or own_weights(network), dataset, seed
         self.width, self.inputs = width, inputs
         self.recalibrate, self.calibration_images = recalibrate, calibration_images
@@ -220,8 +221,8 @@ class WeightPruningEnv(SearchEnv):
         read(start)
         names = [layer.name for layer in self.layers]
         present = nonzero(start, names) if self.weights else {name: weight_of(start, name).numel() for name in names}
-        self.parts = parts_of(self.layers, present, high, protect)
-        self.space = share_space(self.parts, self.demand.share)
+        self.parts = parts_of(self.layers, present, high, protect, self.demand.on_macs)
+        self.space = share_space(self.parts, self.demand.share, self.demand.option)
         self.references = weight_references(start if self.weights else None, self.parts, self.demand.share)
         self._observer = WeightObserver(self.parts)
 
@@ -278,13 +279,16 @@ class WeightPruningEnv(SearchEnv):
 
     def _sizes(self, network: nn.Module) -> dict[str, float]:
         """weights_k: thousands of weights that are not zero, in the layers that are pruned; weights_kept: their share;
-        macs_nonzero_m: millions of multiply-accumulates an image by weights that are not zero, in all layers.
+        macs_nonzero_m: millions of multiply-accumulates an image by weights that are not zero, in all layers;
+        macs_kept: their share in the layers that are pruned, where the budget is on it.
         """
         left = nonzero(network, [layer.name for layer in self.layers])
         stay = sum(left[part.name] for part in self.parts)
         macs = sum(layer.places * left[layer.name] for layer in self.layers)
         kept = stay / sum(part.weights for part in self.parts)
-        return {"weights_k": stay / 1e3, "weights_kept": kept, "macs_nonzero_m": macs / 1e6}
+        share = {"macs_kept": cost_of(self.parts, left) / sum(part.cost for part in self.parts)}
+        sizes = {"weights_k": stay / 1e3, "weights_kept": kept, "macs_nonzero_m": macs / 1e6}
+        return sizes | (share if self.demand.on_macs else {})
 
 
 def _check_own_weights(network: nn.Module, names: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """What a search of fine-grained pruning is asked for: objectives, and how many weights may stay.
 
-resource: as accurate as can be within a share of the weights; free with several objectives. accuracy-params: AMC's
-accuracy-guaranteed protocol, no budget, and the objective is `reward`, -error x log(weights left), counted singly, the
-logarithm natural (He et al., ECCV 2018, arXiv 1802.03494).
+resource: as accurate as can be within a share of the weights, or of the multiply-accumulates that they make; free with
+several objectives. accuracy-params: AMC's accuracy-guaranteed protocol, no budget, and the objective is `reward`,
+-error x log(weights left), counted singly, the logarithm natural (He et al., ECCV 2018, arXiv 1802.03494).
 """
 
 from __future__ import annotations
@@ -23,18 +23,24 @@ WeightProtocol = Literal["resource", "accuracy-params"]
 WeightTraded = Literal["accuracy", "weights_k", "weights_kept", "macs_nonzero_m"]
 """The metrics that can be objectives."""
 GOALS: Mapping[str, Goal] = {"accuracy": "max", "weights_k": "min", "weights_kept": "min", "macs_nonzero_m": "min"}
+Budget = Literal["weights_kept", "macs_kept"]
 PROTOCOLS = ("resource", "accuracy-params")
 
 
 @dataclass(frozen=True)
 class WeightDemand:
-    """objectives: the first is the primary one. share: of the weights that may stay; 1 is free. rewarded: whether the
-    objective is `reward`.
+    """objectives: the first is the primary one. option: the budget's, which says what is counted. share: of that
+    which a policy may keep; 1 is free. rewarded: whether the objective is `reward`.
     """
 
     objectives: tuple[Objective, ...]
+    option: Budget
     share: float
     rewarded: bool
+
+    @property
+    def on_macs(self) -> bool:
+        return self.option == "macs_kept"
 
     def reward(self, weights: int, accuracy: float) -> dict[str, float]:
         """`reward`, where it is the objective. accuracy: in [0, 1]. Below e the logarithm stays at 1."""
@@ -42,7 +48,10 @@ class WeightDemand:
 
 
 def weight_demand(
-    protocol: WeightProtocol, objectives: Mapping[WeightTraded, Goal] | None, weights_kept: float | None
+    protocol: WeightProtocol,
+    objectives: Mapping[WeightTraded, Goal] | None,
+    weights_kept: float | None,
+    macs_kept: float | None = None,
 ) -> WeightDemand:
     """What the options ask for. Without a budget: half of the weights for one objective, all for several.
 
@@ -51,14 +60,19 @@ def weight_demand(
     """
     if protocol not in PROTOCOLS:
         raise PruningError(f"protocol {protocol!r} is unknown; legal: {', '.join(PROTOCOLS)}")
+    budgets: dict[Budget, float | None] = {"weights_kept": weights_kept, "macs_kept": macs_kept}
+    given = [name for name, value in budgets.items() if value is not None]
     if protocol != "resource":
-        for name, value in {"objectives": objectives, "weights_kept": weights_kept}.items():
-            if value is not None:
-                raise PruningError(f"protocol {protocol} has no budget and one objective; leave {name} out")
-        return WeightDemand((Objective("reward"),), 1.0, True)
+        for name in [*(["objectives"] if objectives is not None else []), *given]:
+            raise PruningError(f"protocol {protocol} has no budget and one objective; leave {name} out")
+        return WeightDemand((Objective("reward"),), "weights_kept", 1.0, True)
+    if len(given) > 1:
+        raise PruningError(f"{' and '.join(given)}: give one of them only")
     wanted = objectives_of(objectives, GOALS)
-    if weights_kept is None:
-        weights_kept = 0.5 if len(wanted) == 1 else 1.0
-    if not 0 < weights_kept <= 1:
-        raise PruningError(f"weights_kept must lie above 0 and at most at 1, not {weights_kept}")
-    return WeightDemand(wanted, weights_kept, False)
+    option = given[0] if given else "weights_kept"
+    share = budgets[option]
+    if share is None:
+        share = 0.5 if len(wanted) == 1 else 1.0
+    if not 0 < share <= 1:
+        raise PruningError(f"{option} must lie above 0 and at most at 1, not {share}")
+    return WeightDemand(wanted, option, share, False)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from automl_ext.tasks.pruning.reference import SHARES
 from automl_ext.tasks.pruning.sparsity import weight_of
-from automl_ext.tasks.pruning.weight_space import Part, policy_of, target_of
+from automl_ext.tasks.pruning.weight_space import Part, cost_of, policy_of, target_of
 from torch import Tensor, nn
 
 from automl_ext.space import Candidate
@@ -21,12 +21,12 @@ Counts = dict[str, int]
 def weight_references(network: nn.Module | None, parts: Sequence[Part], share: float) -> dict[str, Candidate]:
     """Policies by name: `dense`, which breaks the target on purpose, `uniform`, `global-magnitude`.
 
-    network: trained, or None if it is not yet: then there is no magnitude to go by. share: of the weights that may
-    stay; where that leaves everything free, the last two come at those of reference.SHARES that can be reached.
+    network: trained, or None if it is not yet: then there is no magnitude to go by. share: of the cost of all
+    weights; where that leaves everything free, the last two come at those of reference.SHARES that can be reached.
     """
-    least = sum(part.least for part in parts)
+    least = sum(part.price * part.least for part in parts)
     found = {"dense": {part.name: part.most for part in parts}}
-    free = target_of(parts, share) >= sum(part.most for part in parts)
+    free = target_of(parts, share) >= sum(part.price * part.most for part in parts)
     for suffix, part_of in {f"-{each:g}": each for each in SHARES}.items() if free else [("", share)]:
         target = target_of(parts, part_of)
         if least > target:
@@ -38,14 +38,18 @@ def weight_references(network: nn.Module | None, parts: Sequence[Part], share: f
 
 
 def uniform(parts: Sequence[Part], target: int) -> Counts:
-    """The largest common kept share with which at most `target` weights stay; a layer's bounds go before it."""
+    """The largest common kept share that costs at most `target`; a layer's bounds go before it."""
     finest = max(part.weights for part in parts)
-    return _largest(lambda step: _bounded(parts, [step * part.weights // finest for part in parts]), finest, target)
+
+    def common(step: int) -> Counts:
+        return _bounded(parts, [step * part.weights // finest for part in parts])
+
+    return _largest(parts, common, finest, target)
 
 
 def global_magnitude(network: nn.Module, parts: Sequence[Part], target: int) -> Counts:
-    """The lowest threshold for |w| over all layers with which at most `target` weights stay; a layer's bounds go
-    before it. Ties: earlier layers, earlier weights first.
+    """The lowest threshold for |w| over all layers with which weights stay that cost at most `target`; a layer's
+    bounds go before it. Ties: earlier layers, earlier weights first.
     """
     sizes = torch.cat([weight_of(network, part.name).detach().abs().flatten().cpu() for part in parts])
     owner = torch.cat([torch.full((part.weights,), place) for place, part in enumerate(parts)])
@@ -54,12 +58,12 @@ def global_magnitude(network: nn.Module, parts: Sequence[Part], target: int) -> 
     def above(count: int) -> Counts:
         return _bounded(parts, torch.bincount(ordered[:count], minlength=len(parts)).tolist())
 
-    return _largest(above, len(ordered), target)
+    return _largest(parts, above, len(ordered), target)
 
 
-def _largest(counts: Callable[[int], Counts], steps: int, target: int) -> Counts:
-    """The last of counts(0) ... counts(steps), which grow, with at most `target` weights; counts(0) has no more."""
-    within = bisect_right(range(steps + 1), target, key=lambda step: sum(counts(step).values()))
+def _largest(parts: Sequence[Part], counts: Callable[[int], Counts], steps: int, target: int) -> Counts:
+    """The last of counts(0) ... counts(steps), which grow, that costs at most `target`; counts(0) costs no more."""
+    within = bisect_right(range(steps + 1), target, key=lambda step: cost_of(parts, counts(step)))
     return counts(within - 1)
 
 

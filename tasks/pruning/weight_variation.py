@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from automl_ext.tasks.pruning.weight_space import Part, counts_of, policy_of
+from automl_ext.tasks.pruning.weight_space import Part, cost_of, counts_of, policy_of
 
 from automl_ext.evolution.variation import GenericVariation
 from automl_ext.space import Genes, Space
@@ -41,8 +41,8 @@ class WeightExchange:
         taking = [part for part in self._parts if part is not shrunk and counts[part.name] < part.most]
         if taking:
             grown = taking[int(rng.integers(len(taking)))]
-            free = self._target - sum(counts.values())
-            counts[grown.name] = min(counts[grown.name] + free, grown.most)
+            free = self._target - cost_of(self._parts, counts)
+            counts[grown.name] = min(counts[grown.name] + free // grown.price, grown.most)
         return dict(self._space.from_genes(policy_of(self._parts, counts)))
 
     def crossover(self, left: Genes, right: Genes, rng: np.random.Generator) -> dict[str, Any]:

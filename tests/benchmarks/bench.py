@@ -1,6 +1,7 @@
 """One door to the benchmarks of a task that has several: without a part, or with options alone, the first of them.
 
-    python tests/benchmarks/bench.py pruning [shares | sieve | evaluation | latency] [options]
+    python tests/benchmarks/bench.py pruning
+        [shares | sieve | evaluation | latency | latency-table | importance | weights] [options]
     python tests/benchmarks/bench.py augmentation [policies | speed | sieve] [options]
 
 `--help` behind a part shows its options.
@@ -15,6 +16,7 @@ from importlib import import_module
 PARTS: Mapping[str, Mapping[str, str]] = {
     "pruning": {
         "shares": "pruning", "sieve": "sieve", "evaluation": "evaluation", "latency": "pruning_latency",
+        "latency-table": "pruning_latency_table", "importance": "pruning_importance", "weights": "pruning_weights",
     },
     "augmentation": {
         "policies": "augmentation", "speed": "augmentation_speed", "sieve": "augmentation_sieve",

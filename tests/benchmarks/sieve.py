@@ -1,6 +1,7 @@
 """What a sieve ahead of the full evaluation saves: ResNet-20 at half of its MACs, before fine-tuning.
 
     python tests/benchmarks/sieve.py [--data ../shared/data] [--trials 100] [--seeds 0 1 2] [--policies 60]
+        [--share 0.5] [--importance magnitude] [--only none small gram]
 
 Regularized evolution without and with a sieve, paired by seed. A trial goes on where its cheap accuracy is better than
 `--quantile` of those of the trials that went on before. Time is the processor's seconds in evaluations of the search,
@@ -15,6 +16,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,13 +40,13 @@ def timed(self: PruningEnv, job: Job, report: Report) -> Metrics:
     return metrics
 
 
-def play(data: Path, sieve: str, quantile: float, trials: int, seed: int) -> tuple[float, int, float]:
+def play(data: Path, sieve: str, quantile: float, trials: int, seed: int, **options: Any) -> tuple[float, int, float]:
     """Processor seconds, trials evaluated in full, and test accuracy of the best in percent."""
     spent.clear()
     stopping = {"name": "median", "warmup": 0, "quantile": quantile}
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(
-            env={"id": "automl_ext/Pruning-v0", **environment(data, seed, sieve=sieve)},
+            env={"id": "automl_ext/Pruning-v0", **environment(data, seed, sieve=sieve, **options)},
             searcher={"name": "regularized-evolution", "population": 20, "sample": 5},
             trials=trials,
             seed=seed,
@@ -79,6 +81,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--policies", type=int, default=60)
     parser.add_argument("--quantile", type=float, default=0.95)
+    parser.add_argument("--share", type=float, default=0.5)
+    parser.add_argument("--importance", default="magnitude")
     parser.add_argument("--only", nargs="*", default=["none", "small", "gram"], choices=["none", "small", "gram"])
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -86,7 +90,8 @@ def main() -> None:
     rows: dict[str, list[tuple[float, int, float]]] = {sieve: [] for sieve in options.only}
     for seed in options.seeds:
         for sieve in options.only:
-            rows[sieve].append(play(options.data, sieve, options.quantile, options.trials, seed))
+            asked = {"macs_kept": options.share, "importance": options.importance}
+            rows[sieve].append(play(options.data, sieve, options.quantile, options.trials, seed, **asked))
             print(f"seed {seed} {sieve:<6} {' '.join(f'{value:.2f}' for value in rows[sieve][-1])}", flush=True)
     print("\n| sieve | seconds | evaluated in full | test accuracy %, median | by seed |\n|---|---|---|---|---|")
     for sieve, found in rows.items():

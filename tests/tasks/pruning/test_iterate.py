@@ -10,9 +10,11 @@ import pytest
 import torch
 from automl_ext.tasks.pruning import iterate as rounds
 from automl_ext.tasks.pruning.carry import after
-from automl_ext.tasks.pruning.iterate import iterate, main, shown
+from automl_ext.tasks.pruning.iterate import COLUMNS, iterate, main, shown
+from automl_ext.tasks.pruning.network import build
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from automl_ext.config import Config
 from automl_ext.mistakes import ConfigError
@@ -24,14 +26,28 @@ def tiny():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
 
 
+def normed():
+    """With norms, which take biases up, and without."""
+    layers = [nn.Conv2d(1, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 1, 1), nn.ReLU()]
+    layers += [nn.Conv2d(16, 16, 3, 2, 1, bias=False), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+
 @pytest.fixture
 def config(monkeypatch):
     module = types.ModuleType("tiny_rounds")
-    module.tiny = tiny
+    module.tiny, module.normed = tiny, normed
     monkeypatch.setitem(sys.modules, "tiny_rounds", module)
     env = {"id": "automl_ext/WeightPruning-v0", "network": "tiny_rounds:tiny", "epochs": 1, "reward_images": 60}
     fields = {"name": "tiny", "env": env, "searcher": "random", "trials": 2, "final": [{"top": 1, "budget": 1}]}
     return Config.from_dict({**fields, "executor": "serial"})
+
+
+@pytest.fixture
+def channels(config):
+    """The same for channels."""
+    env = {"id": "automl_ext/Pruning-v0", "network": "tiny_rounds:normed", "epochs": 2, "reward_images": 60, "low": 5}
+    return Config.from_dict({**config.model_dump(exclude_unset=True), "env": {**env, "calibration_images": 60}})
 
 
 def weights(row):
@@ -84,6 +100,7 @@ def test_rounds_are_nested_taken_over_and_continued(config, tmp_path, monkeypatc
         ([0.5, 0.5], {}, "densities: must be falling shares, .*, not 0.5, 0.5"),
         ([0.5, 0.0], {}, "densities: must be shares above 0"),
         ([0.5, 0.05], {}, "weights_kept 0.05 cannot be reached"),
+        ([0.5, 0.05], {"macs_kept": 0.5}, "macs_kept 0.05 cannot be reached"),
         ([0.5], {"protocol": "accuracy-params"}, "leave weights_kept out"),
     ],
 )
@@ -106,6 +123,13 @@ def test_the_table_has_a_row_a_round():
     assert lines[2].split()[0] == "50%" and "90.00" in lines[2] and lines[3].split()[0] == "2.50%"
 
 
+def test_rounds_of_weights_go_by_the_budget_of_the_config(tmp_path):
+    env, carried = "automl_ext/WeightPruning-v0", {"weights": str(tmp_path / "model.safetensors")}
+    assert after(env, {"protect": ["0"]}, 0.5) == {"protect": ["0"], "weights_kept": 0.5}
+    assert after(env, {"weights_kept": 0.2}, 0.5, tmp_path, tmp_path) == {"weights_kept": 0.5, **carried}
+    assert after(env, {"macs_kept": 0.2}, 0.5, tmp_path, tmp_path) == {"macs_kept": 0.5, **carried}
+
+
 def test_rounds_of_channels_begin_with_the_exported_network(tmp_path):
     """as many MACs may stay as the density of the first network's"""
     first, best = tmp_path / "1", tmp_path / "2"
@@ -121,3 +145,50 @@ def test_rounds_of_channels_begin_with_the_exported_network(tmp_path):
         after("automl_ext/Pruning-v0", {"params_kept": 0.5}, 0.5)
     with pytest.raises(ConfigError, match=r"cannot be pruned in rounds; legal: .*, automl_ext/Weight"):
         after("automl_ext/Architecture-v0", {}, 0.5)
+
+
+def counted(network):
+    """Multiply-accumulates of an image of 8 x 8, as torch counts them."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 1, 8, 8))
+    return counter.get_total_flops() // 2
+
+
+@pytest.mark.slow
+def test_rounds_of_channels_are_played_on_smaller_and_smaller_networks(channels, tmp_path):
+    """each begins with the network that the one before exported, within its share of the first one's MACs"""
+    said = []
+    rows = iterate(channels, [0.8, 0.25], tmp_path, said.append)
+    names = ["round-1-0.8-tiny", "round-2-0.25-tiny"]
+    assert said == [f"{name}: begins" for name in names]
+    assert [row["run"] for row in rows] == [str(tmp_path / f"{name}-s0") for name in names]
+    whole, runs = counted(normed()), [Run.open(row["run"]) for row in rows]
+    recipes = [json.loads((run.folder / "best" / "recipe.json").read_text()) for run in runs]
+    first, second = (counted(build(str(run.folder / "best"), 1, 10)) for run in runs)
+    assert 0 < second <= 0.25 * whole < first <= 0.8 * whole
+    assert [recipe["macs"] for recipe in recipes] == [first, second]
+    assert [recipe["macs_dense"] for recipe in recipes] == [whole, first]
+    assert [run.config.env.options["macs_kept"] for run in runs] == [0.8, pytest.approx(0.25 * whole / first)]
+    exported = load_file(runs[0].folder / "best" / "model.safetensors")
+    began = load_file(runs[1].shared / "network.safetensors")
+    assert exported.keys() == began.keys() and all(torch.equal(exported[name], began[name]) for name in exported)
+    kept = [recipes[0]["groups"][name]["kept"] for name in ("0", "3", "5")]
+    assert [began[f"{name}.weight"].shape[0] for name in ("0", "3", "5")] == kept and sum(kept) < 40
+    for run, row in zip(runs, rows, strict=True):
+        searched = [trial for trial in run.trials() if trial.note.get("role") == "searched"]
+        final, tested = searched
+        assert (final.stage, tested.stage) == ("final-1", "test")
+        assert tested.parent == final.number and final.budget == 1
+        found = {**final.metrics, **tested.metrics}
+        assert {name: row[name] for name in COLUMNS} == {name: found[name] for name in COLUMNS}
+        assert f"{row['density']:.0%}" in shown([row]) and f"{100 * found['test_accuracy']:.2f}" in shown([row])
+    journals = [(run.folder / "trials.jsonl").read_bytes() for run in runs]
+    assert iterate(channels, [0.8, 0.25], tmp_path, said.append) == rows
+    assert said[2:] == [f"{name}: taken over from {run.folder}" for name, run in zip(names, runs, strict=True)]
+    assert journals == [(run.folder / "trials.jsonl").read_bytes() for run in runs]
+
+
+def test_rounds_of_channels_that_the_first_network_cannot_reach_are_refused(channels, tmp_path):
+    with pytest.raises(ConfigError, match=r"macs_kept 0\.1 cannot be reached: .* remain; low 5 holds it there"):
+        iterate(channels, [0.8, 0.1], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

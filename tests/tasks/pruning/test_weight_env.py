@@ -91,6 +91,29 @@ def test_an_evaluation_gives_the_metrics(env, evaluate):
 
 
 @pytest.mark.slow
+def test_a_budget_on_multiply_accumulates(network, tmp_path):
+    """the weights that are left, times the places where each is used, counted in what the evaluation leaves"""
+    env = WeightPruningEnv(network, macs_kept=0.4, **QUICK)
+    assert set(env.references) == {"dense", "uniform"} and env.references["uniform"] in env.space
+    (shared := tmp_path / "shared").mkdir()
+    env.prepare(shared)
+    whole = 16 * (72 + 72 + 128) + 160
+    rng, parent, cheapest = np.random.default_rng(0), dict(env.references["uniform"]), []
+    for number in range(4):
+        own = tmp_path / str(number)
+        own.mkdir()
+        metrics = env.evaluate(Job(number, parent, shared=str(shared), folder=str(own)), never_stop)
+        left = {name: int((w != 0).sum()) for name, w in layers_of(load_file(own / "weights.safetensors")).items()}
+        counted = 16 * (left["0"] + left["3"] + left["4"]) + left["9"]
+        assert metrics["macs_kept"] == counted / whole <= 0.4
+        assert metrics["macs_nonzero_m"] == counted / 1e6
+        assert metrics["weights_kept"] == sum(left.values()) / 432
+        cheapest.append(0.4 * whole - counted)
+        parent = env.variation.mutate(parent, rng)
+    assert min(cheapest) < 16  # less than what one weight more would take
+
+
+@pytest.mark.slow
 def test_all_weights_have_the_original_accuracy(env, evaluate, folder):
     """all-ones preserve = original accuracy bit for bit; reset restores all weights"""
     evaluate(env.references["uniform"])
@@ -222,15 +245,18 @@ def test_the_papers_reward(network, env, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("searcher", ["ddpg", "regularized-evolution", "nsga2"])
-def test_searchers_work_on_it(network, searcher, tmp_path):
+@pytest.mark.parametrize(
+    ("searcher", "budget"), [("ddpg", {}), ("ddpg", {"macs_kept": 0.5}), ("regularized-evolution", {}), ("nsga2", {})]
+)
+def test_searchers_work_on_it(network, searcher, budget, tmp_path):
     several = {"objectives": {"accuracy": "max", "weights_k": "min"}} if searcher == "nsga2" else {}
-    env = {"id": "automl_ext/WeightPruning-v0", "network": network, **QUICK, "epochs": 1, **several}
+    env = {"id": "automl_ext/WeightPruning-v0", "network": network, **QUICK, "epochs": 1, **several, **budget}
     options = {"name": searcher, **({"warmup": 3} if searcher == "ddpg" else {"population": 4})}
     run = search(Run.create(out=tmp_path, env=env, searcher=options, trials=8, executor="serial"))
     trials = [trial for trial in run.trials() if trial.stage == "search"]
     assert len(trials) == 8 and not any(trial.error for trial in trials)
-    assert all(trial.metrics["weights_kept"] <= (1 if several else 0.5) for trial in trials)
+    bounded = "macs_kept" if budget else "weights_kept"
+    assert all(trial.metrics[bounded] <= (1 if several else 0.5) for trial in trials)
     assert (run.folder / "best" / "model.safetensors").is_file()
 
 
@@ -247,6 +273,10 @@ def test_bad_options_are_refused_in_one_line(network, tmp_path):
             "weights_kept 0.05 cannot be reached: with .* least, 0.1.* larger high .*conv: 0.8",
         ),
         ({"weights_kept": 1.5}, "weights_kept must lie above 0"),
+        ({"macs_kept": 0.05}, "^macs_kept 0.05 cannot be reached: with .* least, 0.1995 remain; a larger high"),
+        ({"macs_kept": 0.0}, "macs_kept must lie above 0"),
+        ({"macs_kept": 0.5, "weights_kept": 0.5}, "weights_kept and macs_kept: give one of them only"),
+        ({"macs_kept": 0.5, "protocol": "accuracy-params"}, "leave macs_kept out"),
         ({"weights_kept": 0.5, "protocol": "accuracy-params"}, "leave weights_kept out"),
         ({"protocol": "accuracy-macs"}, "protocol 'accuracy-macs' is unknown; legal: resource, accuracy-params"),
         ({"objectives": {"latency_ms": "min"}}, "objectives: latency_ms: min is not possible; legal: accuracy: max"),
