@@ -59,7 +59,7 @@ def measure(network: nn.Module, plan: Plan, example: Tensor, batch: int, step: i
         module = modules[layer.name]
         for size in product(*axes[layer.name]):
             probes[_key(layer, module, size)] = partial(_alone, layer, module, size, example.device)
-    policies = [{group.name: max(1, int(share * group.channels)) for group in plan.groups} for share in SHARES]
+    policies = [{group.name: _even(share, group.channels, step) for group in plan.groups} for share in SHARES]
     for index, counts in enumerate(policies):
         smaller = remove(network, example, {name: range(count) for name, count in counts.items()})
         probes["network", index] = partial(_whole, smaller, example)
@@ -82,6 +82,12 @@ def tabulate(
     """Measure `network` where it is, and leave the table in `folder`. shape: of an image (c, h, w). legal: counts."""
     example = torch.zeros((1, *shape), device=next(network.parameters()).device)
     save(measure(network, plan, example, batch, max(counts.step for counts in legal.values())), folder)
+
+
+def _even(share: float, channels: int, step: int) -> int:
+    """How many an evenly pruned network keeps: counts like those of the layers, or their times would not compare."""
+    count = round(share * channels / step) * step if step > 1 else int(share * channels) | 1
+    return min(max(count, step), channels)
 
 
 def _axes(layer: Layer, step: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
