@@ -14,9 +14,9 @@ Differs from the papers:
    rule is judged at a rate that suits it.
 3. A rule that diverges at every rate, does not use the gradient, or needs too much memory is a failed trial.
 
-The funnel against overfitting the children: `final-1` trains them for longer, all later stages train wider ones, and
-the test stage trains on tasks that no search saw (heldout.py). In all of them learning rate and weight decay are tuned
-for whole trainings, with the same number of tries for rules and references.
+The funnel against overfitting the children: `final-1` trains them, or others, for longer, all later stages train wider
+ones, and the test stage trains on tasks that no search saw (heldout.py). In all of them learning rate and weight decay
+are tuned for whole trainings, with the same number of tries for rules and references.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ Rate = Annotated[float, Field(gt=0, le=1000)]
 class OptimizerEnv(SearchEnv):
     """Search the update rule of an optimizer.
 
-    space: rules or programs, see those files. children: what a rule has to train; see children.py. dataset, root: of
-    the images, as automl_ext.data takes them.
+    space: rules or programs, see those files. children: what a rule has to train; see children.py. final_children: in
+    final stages, by default the same. dataset, root: of the images, as automl_ext.data takes them.
     groups, without: of rules. lines, start: of programs. memory: how many slots a rule may use.
     rates: of the sweep. sweep, steps: of both parts of a training without a budget. batch, repeats, schedule: see Plan.
     decays: weight decays that final stages try, each with all rates. wider: how much so are the children of later
@@ -77,6 +77,7 @@ class OptimizerEnv(SearchEnv):
         children: Sequence[ChildName] = ("mlp",),
         dataset: str = "digits",
         *,
+        final_children: Sequence[ChildName] | None = None,
         root: str | None = None,
         groups: Annotated[int, Field(ge=1, le=3)] = 2,
         without: Sequence[str] = (),
@@ -96,7 +97,9 @@ class OptimizerEnv(SearchEnv):
         population: Annotated[int, Field(ge=1, le=4096)] = 64,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
-        for name, values in {"children": children, "rates": rates, "decays": decays, "held_out": held_out}.items():
+        self.later = tuple(children if final_children is None else final_children)
+        lists = {"children": children, "final_children": self.later, "rates": rates, "decays": decays}
+        for name, values in {**lists, "held_out": held_out}.items():
             if not values or len(set(values)) < len(values):
                 raise RuleError(f"{name}: at least one, each once, not {list(values)}")
         if space == "rules" and start != "random":
@@ -205,7 +208,7 @@ class OptimizerEnv(SearchEnv):
         if candidate.get("reference") != MUON:
             tasks = [held_out_task(name) for name in self.held_out]
             longer = replace(self.plan, sweep=self.held_out_steps, steps=self.held_out_steps, repeats=1)
-            illustrate.draw(self.program(candidate), self._children(1), self.plan, tasks, longer, folder)
+            illustrate.draw(self.program(candidate), self._children(self.later), self.plan, tasks, longer, folder)
 
     # ---------------------------------------------------------------- parts
 
@@ -213,17 +216,18 @@ class OptimizerEnv(SearchEnv):
         """What is trained in a stage, and how."""
         steps = round(budget) if budget else self.plan.steps
         if not stage.startswith("final"):
-            return self._children(1), replace(self.plan, steps=steps)
+            return self._children(self.names), replace(self.plan, steps=steps)
         plan = replace(self.plan, decays=self.decays, sweep=steps, steps=steps)
-        return self._children(1 if stage == "final-1" else self.wider), plan
+        return self._children(self.later, 1 if stage == "final-1" else self.wider), plan
 
-    def _children(self, width: int) -> Sequence[Child]:
-        if width not in self._made:
-            self._made[width] = [child(name, self.data, width) for name in self.names]
-        return self._made[width]
+    def _children(self, names: Sequence[ChildName], width: int = 1) -> Sequence[Child]:
+        for name in names:
+            if (name, width) not in self._made:
+                self._made[name, width] = child(name, self.data, width)
+        return [self._made[name, width] for name in names]
 
     @cached_property
-    def _made(self) -> dict[int, list[Child]]:
+    def _made(self) -> dict[tuple[str, int], Child]:
         return {}
 
     def _trained(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,20 @@ def test_stages_train_longer_wider_and_tune_decays():
     assert (first.steps, first.sweep, len(first.settings)) == (50, 50, 6) and second.steps == 70
 
 
+def test_final_stages_may_train_other_children():
+    """A rule that suits the searched ones has to do well on these, too; the numbers say of which they are."""
+    env = small(children=["mlp"], final_children=["logistic", "convolution"])
+    assert [[child.name for child in env._stage(stage, 9)[0]] for stage in ("search", "final-1", "final-2")] == [
+        ["mlp"], ["logistic", "convolution"], ["logistic", "convolution"]
+    ]  # fmt: skip
+    candidate = {"reference": "adam"}
+    search = env.evaluate(Job(0, candidate, seed=1), never_stop)
+    final = env.evaluate(Job(1, candidate, budget=8, seed=1, stage="final-1"), never_stop)
+    assert set(search) == {"loss", "accuracy", "mlp_rate"}
+    assert {"logistic_loss", "convolution_loss"} < set(final) and "mlp_loss" not in final
+    assert final["loss"] == pytest.approx(math.sqrt(final["logistic_loss"] * final["convolution_loss"]))
+
+
 def test_equal_rules_are_one_candidate():
     env = small()
     forth = rule(("g", "m", "x", "x", "mul"), ("result 1", "1", "x", "x", "mul"))
@@ -160,6 +175,7 @@ def test_every_searcher_finds_its_way_in_the_spaces(name):
     [
         ({"children": ["mlpp"]}, "children"),
         ({"children": []}, "children: at least one"),
+        ({"final_children": []}, "final_children: at least one"),
         ({"rates": [0.1, 0.1]}, "rates: at least one, each once"),
         ({"batch": 20}, "batch"),
         ({"batch": 4096}, "batch: digits has 10"),
