@@ -88,7 +88,7 @@ class OptimizerEnv(SearchEnv):
         sweep: Count = 20,
         steps: Count = 100,
         batch: Annotated[int, Field(ge=16, le=4096, multiple_of=16)] = 32,
-        repeats: Annotated[int, Field(ge=1, le=64)] = 1,
+        repeats: Annotated[int, Field(ge=1, le=64)] = 4,
         schedule: Schedule = "constant",
         decays: Sequence[Annotated[float, Field(ge=0, le=10)]] = (0.0, 0.01, 0.1),
         wider: Annotated[int, Field(ge=1, le=64)] = 4,
