@@ -68,8 +68,8 @@ def draw_fields(cell: Sequence[Branch], shape: Shape, file: Path) -> None:
         for row, column in zip(*np.nonzero(field), strict=True):
             shade = 0.25 + 0.75 * field[row, column] / field.max()
             drawing.box(x + column * side, y + 16 + row * side, side, side, _faded(KINDS[branch.op.kind], shade))
-        rows, columns = reach(field)
-        drawing.text(x, y + tall + 28, f"{rows * shape.stride} x {columns * shape.stride} pixels", SMALL, MUTED)
+        seen = [min(places * shape.stride, most) for places, most in zip(reach(field), shape.image[1:], strict=True)]
+        drawing.text(x, y + tall + 28, f"{seen[0]} x {seen[1]} pixels", SMALL, MUTED)
     y += tall + 46
     drawing.text(EDGE, y, SEEN, SMALL, MUTED)
     drawing.text(
