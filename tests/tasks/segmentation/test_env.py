@@ -112,6 +112,16 @@ def test_costs_and_a_budget_and_a_curve(env, shared, tmp_path):
     assert found["cell_macs_m"] > plain["cell_macs_m"] and found["macs_m"] > plain["macs_m"] > found["cell_macs_m"]
 
 
+@pytest.mark.parametrize(("stage", "budget"), [("search", None), ("final-1", 1)])
+def test_a_network_whose_weights_are_gone_is_trained_again_as_it_was(env, shared, tmp_path, stage, budget):
+    given = {"stage": stage, "budget": budget}
+    found = env.evaluate(job(env.references["dpc"], tmp_path / "gone", shared, **given), never_stop)
+    (tmp_path / "gone" / "network.safetensors").unlink()
+    again = env.trained(job(env.references["dpc"], tmp_path / "a", shared, parent=str(tmp_path / "gone"), **given))
+    scores = prepared.score_network(again, env.data.val, env.data, env.classes, env.device)
+    assert {name: found[name] for name in scores.metrics()} == pytest.approx(scores.metrics())
+
+
 def test_latency_is_measured_where_it_is_an_objective(small, shared, tmp_path):
     traded = small(objectives={"miou": "max", "latency_ms": "min"}, latency_repeats=2)
     assert [objective.measured for objective in traded.objectives] == [False, True]
