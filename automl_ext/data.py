@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,7 +236,7 @@ def _idx(file: Path, ndim: int) -> NDArray[np.uint8]:
 def npz_parts(file: Path) -> dict[str, Split]:
     """The parts of an npz file as they are named there: train, and val or test or both. Raises DataError."""
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+        with file.open("rb") as opened, np.load(_archive(opened), allow_pickle=False) as arrays:
             names = [name for name in ("train", "val", "test") if f"{name}_image" in arrays.files]
             parts = {name: _npz_part(arrays, name) for name in names}
             if len({part.image.shape[1:] for part in parts.values()}) > 1:
@@ -251,6 +251,14 @@ def npz_parts(file: Path) -> dict[str, Split]:
     if "train" not in parts or len(parts) < 2:
         raise DataError(f"{file}: needs train_image and val_image or test_image, has {', '.join(arrays.files) or '-'}")
     return parts
+
+
+def _archive(opened: BinaryIO) -> BinaryIO:
+    """The same file, where it begins as npz files do; numpy would advise to load another one with pickle."""
+    if opened.read(2) != b"PK":
+        raise DataError("is no npz file")
+    opened.seek(0)
+    return opened
 
 
 def _npz_part(arrays: Any, part: str) -> Split:

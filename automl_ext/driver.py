@@ -278,7 +278,7 @@ def export(run: Run, crew: Crew, trial: Trial, folder: Path) -> None:
         candidate=trial.candidate,
         budget=trial.budget,
         seed=trial.seed,
-        stage="export",
+        stage=trial.stage,  # where its weights are gone, it is trained again as it was
         parent=str(parent.absolute()) if parent.exists() else None,
         shared=str(run.shared.absolute()),
     )

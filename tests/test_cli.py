@@ -41,7 +41,7 @@ class Valley(SearchEnv):
         return {"loss": self.depth * (job.candidate["layers"] - 5) ** 2 + job.candidate["rate"]}
 
     def export(self, job, folder):
-        (folder / "valley.txt").write_text(str(job.candidate))
+        (folder / "valley.txt").write_text(f"{job.stage} {job.candidate}")
 
 class Unruly(Valley):
     def evaluate(self, job, report):
@@ -195,6 +195,7 @@ def test_the_life_of_a_run(valley, say):
     code, out, _ = say("export", folder, "--trial", 4, "--to", "mine")
     assert code == 0 and out == "mine\n"
     assert json.loads(Path("mine/candidate.json").read_text())["number"] == 4
+    assert Path("mine/valley.txt").read_text().startswith("search {")
     assert "is there already" in refused(say("export", folder, "--trial", 4, "--to", "mine"))
     assert "no trial 999" in refused(say("export", folder, "--trial", 999), 1)
     assert say("export", folder)[1].startswith("results/valley-s3/export-000")

@@ -102,7 +102,7 @@ class SegmentationEnv(SearchEnv):
         rotate: Annotated[float, Field(ge=0, le=180)] = 0.0,
         shift: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         objectives: dict[Traded, Literal["max", "min"]] | None = None,
-        latency_repeats: Annotated[int, Field(ge=1, le=1000)] = 15,
+        latency_repeats: Annotated[int, Field(ge=2, le=1000)] = 15,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
@@ -226,7 +226,7 @@ class SegmentationEnv(SearchEnv):
         cached = self._loaded(job)
         network = self._fresh(self.cell(job.candidate), job.seed)
         network.backbone.load_state_dict(cached.backbone.state_dict())
-        epochs = round(job.budget) if job.budget else self.recipe.epochs
+        epochs = max(1, round(job.budget)) if job.budget else self.recipe.epochs
         if job.stage == "search" and self.proxy == "cached":
             score = partial(self._score_head, network.head, cached.val)
             batches, recipe = cached.train.batches(self._masks), replace(self.recipe, epochs=epochs)

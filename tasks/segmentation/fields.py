@@ -10,7 +10,7 @@ from automl_ext.tasks.segmentation.operations import Op
 from automl_ext.tasks.segmentation.space import FEATURES, Branch
 from numpy.typing import NDArray
 
-__all__ = ["field_of", "reach"]
+__all__ = ["Map", "field_of", "reach"]
 
 Map = NDArray[np.float64]
 

@@ -98,7 +98,7 @@ def _read(file: Path, grey: bool) -> tuple[str, NDArray[np.generic]]:
     from PIL import Image
 
     try:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=["PNG"]) as opened:
             wanted = opened if grey else opened.convert("L" if opened.mode in ("1", "L", "LA") else "RGB")
             return opened.mode, np.asarray(wanted)
     except Exception as error:  # a damaged file raises any of a dozen types

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 from automl_ext.tasks.segmentation.drawing import INK, KINDS, MUTED, RULE, SMALL, Drawing
-from automl_ext.tasks.segmentation.fields import field_of, reach
+from automl_ext.tasks.segmentation.fields import Map, field_of, reach
 from automl_ext.tasks.segmentation.network import Shape
 from automl_ext.tasks.segmentation.operations import Op
 from automl_ext.tasks.segmentation.space import FEATURES, Branch, depths_of
+from numpy.typing import NDArray
 
 __all__ = ["draw_cell", "draw_fields", "said"]
 
 BOX, GAP, ROW = (74, 30), 22, 42
 EDGE = 6
 LEGEND = "atrous: separable 3x3, rates rows x columns; pool: grid rows x columns"
+UNSEEN = (243, 245, 248)
 SEEN = "What the middle pixel of each branch sees of the features; darker: along more ways."
 
 
@@ -64,12 +66,10 @@ def draw_fields(cell: Sequence[Branch], shape: Shape, file: Path) -> None:
         x = EDGE + place * step
         field = field_of(cell, number, shape.map)
         drawing.text(x, y + 10, f"{number}: {said(branch.op)}", 10, KINDS[branch.op.kind], weight="bold")
-        drawing.box(x, y + 16, side * shape.map[1], tall, "#f3f5f8", RULE)
-        for row, column in zip(*np.nonzero(field), strict=True):
-            shade = 0.25 + 0.75 * field[row, column] / field.max()
-            drawing.box(x + column * side, y + 16 + row * side, side, side, _faded(KINDS[branch.op.kind], shade))
-        rows, columns = reach(field)
-        drawing.text(x, y + tall + 28, f"{rows * shape.stride} x {columns * shape.stride} pixels", SMALL, MUTED)
+        drawing.image(x, y + 16, side * shape.map[1], tall, _shaded(field, KINDS[branch.op.kind]))
+        drawing.box(x, y + 16, side * shape.map[1], tall, line=RULE)
+        seen = [min(places * shape.stride, most) for places, most in zip(reach(field), shape.image[1:], strict=True)]
+        drawing.text(x, y + tall + 28, f"{seen[0]} x {seen[1]} pixels", SMALL, MUTED)
     y += tall + 46
     drawing.text(EDGE, y, SEEN, SMALL, MUTED)
     drawing.text(
@@ -115,7 +115,10 @@ def _node(drawing: Drawing, spot: tuple[float, float], wide: float, above: str, 
     drawing.text(spot[0] + wide / 2, spot[1] + 25, below, 8, MUTED, "middle")
 
 
-def _faded(colour: str, share: float) -> str:
-    """The colour on white."""
-    parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
-    return "#" + "".join(f"{round(255 - share * (255 - part)):02x}" for part in parts)
+def _shaded(field: Map, colour: str) -> NDArray[np.uint8]:
+    """(h, w, 3) the colour on white, the stronger the more weight a place has; grey where there is none."""
+    share = (0.25 + 0.75 * field / field.max())[..., None]
+    parts = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)])
+    made: NDArray[np.uint8] = np.rint(255 - share * (255 - parts)).astype(np.uint8)
+    made[field == 0] = UNSEEN
+    return made

@@ -13,7 +13,6 @@ from typing import Literal
 __all__ = ["CONV", "GRIDS", "PAPER_RATES", "Op", "SegmentationError", "grids_for", "operations", "rates_for", "scaled"]
 
 PAPER_RATES = (1, 3, 6, 9, 12, 15, 18, 21)
-PAPER_SIDE = 49
 GRIDS = (1, 2, 4, 8)
 Kind = Literal["1x1", "3x3", "pool", "dense", "as-is"]
 PLAIN: tuple[Literal["1x1"], Literal["as-is"]] = ("1x1", "as-is")

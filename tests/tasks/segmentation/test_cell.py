@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 import torch
 from automl_ext.tasks.segmentation.cell import CellNetwork, operation
 from automl_ext.tasks.segmentation.depthwise import depthwise
 from automl_ext.tasks.segmentation.fields import field_of, reach
+from automl_ext.tasks.segmentation.illustrate import draw_fields
 from automl_ext.tasks.segmentation.network import Shape, fresh
+from automl_ext.tasks.segmentation.objectives import costs
 from automl_ext.tasks.segmentation.operations import PAPER_RATES, Op
 from automl_ext.tasks.segmentation.reference import references
 from automl_ext.tasks.segmentation.space import Branch, CellSpace, cell_of
@@ -101,6 +105,38 @@ def test_logits_are_as_large_as_images(stride, decoder):
     assert features.shape == (2, 16, *shape.map) and network(noise(2, 3, 50, 36)).shape == (2, 4, 50, 36)
     if decoder:
         assert fine.shape[2:] == (-(-50 // decoder), -(-36 // decoder))
+
+
+def test_multiply_accumulates_are_those_of_a_count_by_hand():
+    shape = Shape((3, 50, 36), 4, 8, 2, 0.25, 24, 8)
+    rows, columns = shape.map
+    assert (rows, columns) == (7, 5)
+    texts = ((0, "1x1"), (0, "3x3 2x3"), (2, "pool 2x4"), (0, "dense 2x2"), (0, "as-is"), (1, "3x3 1x1"))
+    network = fresh(tuple(Branch(source, Op.of(text)) for source, text in texts), shape, 0).eval()
+    places = rows * columns
+    branches = [24 * 8, 24 * 9 + 24 * 8, None, 24 * 9 * 8, 0, 8 * 9 + 8 * 8]
+    cell = sum(each * places for each in branches if each is not None) + 2 * 4 * 8 * 8
+    cell += (5 * 8 + 24) * 8 * places  # the projection
+    found = costs(network, shape)
+    assert found["cell_macs_m"] * 1e6 == pytest.approx(cell)
+    fine = 25 * 18
+    decoder = fine * (8 * 12 + (8 + 12) * 9 + (8 + 12) * 8 + 8 * 4)
+    backbone = 25 * 18 * (3 * 9 * 8 + 8 * 9 + 8 * 8)  # stem, and a block without expansion
+    backbone += 25 * 18 * 8 * 32 + 13 * 9 * (32 * 9 + 32 * 8)
+    backbone += 13 * 9 * 8 * 32 + places * (32 * 9 + 32 * 16)
+    backbone += places * (16 * 96 + 96 * 9 + 96 * 32) + places * (32 * 192 + 192 * 9 + 192 * 32)
+    backbone += places * 32 * 24
+    assert found["macs_m"] * 1e6 == pytest.approx(cell + decoder + backbone)
+    assert found["params_k"] * 1e3 == sum(each.numel() for each in network.parameters())
+
+
+def test_the_picture_of_fields_says_no_more_pixels_than_the_image_has(tmp_path):
+    shape = Shape((3, 50, 36), 4, 8, 2, 0.25, 16, 8)
+    draw_fields(
+        (Branch(0, Op("pool", 1, 1)), Branch(0, Op("3x3", 1, 2)), Branch(0, Op("1x1"))), shape, tmp_path / "f.svg"
+    )
+    words = [text.text for text in ElementTree.parse(tmp_path / "f.svg").iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314
+    assert [each for each in words if each.endswith("pixels")] == ["50 x 36 pixels", "24 x 36 pixels", "8 x 8 pixels"]
 
 
 def test_backbones_of_one_seed_are_the_same_whatever_the_cell():

@@ -112,6 +112,32 @@ def test_costs_and_a_budget_and_a_curve(env, shared, tmp_path):
     assert found["cell_macs_m"] > plain["cell_macs_m"] and found["macs_m"] > plain["macs_m"] > found["cell_macs_m"]
 
 
+@pytest.mark.parametrize(("stage", "budget"), [("search", None), ("final-1", 1)])
+def test_a_network_whose_weights_are_gone_is_trained_again_as_it_was(env, shared, tmp_path, stage, budget):
+    given = {"stage": stage, "budget": budget}
+    found = env.evaluate(job(env.references["dpc"], tmp_path / "gone", shared, **given), never_stop)
+    (tmp_path / "gone" / "network.safetensors").unlink()
+    again = env.trained(job(env.references["dpc"], tmp_path / "a", shared, parent=str(tmp_path / "gone"), **given))
+    scores = prepared.score_network(again, env.data.val, env.data, env.classes, env.device)
+    assert {name: found[name] for name in scores.metrics()} == pytest.approx(scores.metrics())
+
+
+def test_latency_is_measured_where_it_is_an_objective(small, shared, tmp_path):
+    traded = small(objectives={"miou": "max", "latency_ms": "min"}, latency_repeats=2)
+    assert [objective.measured for objective in traded.objectives] == [False, True]
+    found = traded.evaluate(job(traded.references["dpc"], tmp_path / "a", shared), never_stop)
+    assert found["latency_ms"] > 0 <= found["latency_iqr_ms"] and {*traded.measured} == {"latency_iqr_ms"}
+    plain = small().evaluate(job(traded.references["dpc"], tmp_path / "b", shared), never_stop)
+    assert {name: value for name, value in found.items() if "latency" not in name} == plain
+
+
+def test_a_budget_below_one_epoch_is_one(env, shared, tmp_path):
+    candidate = env.references["plain"]
+    less, one = (env.evaluate(job(candidate, tmp_path / str(budget), shared, budget=budget), never_stop)
+                 for budget in (0.4, 1.0))  # fmt: skip
+    assert less == one
+
+
 def test_pictures_stand_beside_aspp_of_the_same_stage(env, shared, tmp_path):
     for name in ("dpc", "aspp"):
         env.evaluate(job(env.references[name], tmp_path / name, shared), never_stop)
@@ -181,6 +207,7 @@ def test_every_searcher_finds_its_way_in_the_space(env, name):
         ({"objectives": {"miou": "min"}}, "objectives: miou: min is not possible"),
         ({"objectives": {}}, "objectives is empty"),
         ({"epochs": 0}, "epochs"),
+        ({"latency_repeats": 1}, "latency_repeats"),
         ({"output_stride": 5}, "output_stride"),
         ({"output_stride": 4}, "decoder: 0 or 2 with output_stride 4, not 4"),
         ({"void": 0, "classes": 11}, "no train pixel of label 11"),

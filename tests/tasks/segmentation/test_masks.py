@@ -147,6 +147,11 @@ def _broken_png(folder):
     (folder / "train" / "images" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
 
 
+def _jpeg(folder):
+    """Its labels would be near what they were."""
+    Image.fromarray(arrays()[1][2]).save(folder / "train" / "masks" / "2.png", "JPEG")
+
+
 def _no_mask(folder):
     (folder / "train" / "masks" / "1.png").unlink()
 
@@ -194,6 +199,7 @@ def _one_image(folder):
     ("breaks", "said"),
     [
         (_broken_png, r"images/2\.png cannot be read as PNG"),
+        (_jpeg, r"masks/2\.png cannot be read as PNG"),
         (_no_mask, r"masks/1\.png is missing"),
         (_small_mask, r"test/masks/3\.png is 5 x 4, its image 20 x 24"),
         (_small_image, r"images/4\.png is 5 x 4 x 3, the first image 20 x 24 x 3"),

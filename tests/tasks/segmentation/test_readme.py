@@ -36,5 +36,5 @@ def test_what_can_be_named_stands_there(text):
     named = {*re.findall(r"`([\w.-]+)`", text)}
     assert {*GOALS, *references(CellSpace(5, (1, 2), (1,)), 8)} <= named
     files = sorted((ROOT / "configs" / "segmentation").iterdir())
-    assert {file.name for file in files} <= named and len(files) == 3
+    assert {file.name for file in files} <= named and len(files) == 4
     assert all(load(file).env.id == "automl_ext/Segmentation-v0" for file in files)
