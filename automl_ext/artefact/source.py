@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator, Sequence
 
 from torch import fx, nn
 
@@ -95,8 +96,44 @@ def _forward(graph: fx.Graph) -> str:
             raise ExportError(f"the network calls {name}, which cannot be written as plain torch source")
     for name, meaning in (("device", "torch.device"), ("inf", 'float("inf")'), ("nan", 'float("nan")')):
         body = re.sub(rf"(?<![\w.]){name}\b(?=[(,)\s])(?!\s*=)", meaning, body)
-    body = re.sub(r";  (\w+ = )+None", "", body)
+    body = _thrifty(body)
     return "\n".join(" " * 4 + line if line.strip() else "" for line in body.splitlines()) + "\n"
+
+
+def _thrifty(body: str) -> str:
+    """The method with few names, each taken anew as soon as nothing needs what it held.
+
+    A name of its own for every value would keep all of them until the end: many times the memory, and half as slow
+    again where values no longer fit into the processor's cache.
+    """
+    (method,) = (node for node in ast.walk(ast.parse(body)) if isinstance(node, ast.FunctionDef))
+    held = {argument.arg: argument.arg for argument in method.args.args[1:]}
+    spare = [name for name in (*"xyzuvw", *(f"h{n}" for n in range(len(method.body)))) if name not in held]
+    steps: list[ast.stmt] = []
+    for statement, over in _ends(method.body):
+        for name in (node for node in ast.walk(statement) if isinstance(node, ast.Name) and node.id in held):
+            name.id = held[name.id]
+        spare = [held.pop(name) for name in over if name in held] + spare
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            own = statement.targets[0].id
+            statement.targets[0].id = held[own] = spare.pop(0)
+            if own in over:
+                spare.insert(0, held.pop(own))
+        steps.append(statement)
+    method.body = steps
+    return ast.unparse(method)
+
+
+def _ends(statements: Sequence[ast.stmt]) -> Iterator[tuple[ast.stmt, list[str]]]:
+    """Each statement with the names that are not needed behind it, which fx sets to None there."""
+    pairs: list[tuple[ast.stmt, list[str]]] = []
+    for statement in statements:
+        empty = isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+        if isinstance(statement, ast.Assign) and empty and ast.unparse(statement.value) == "None":
+            pairs[-1][1].extend(target.id for target in statement.targets if isinstance(target, ast.Name))
+        else:
+            pairs.append((statement, []))
+    yield from pairs
 
 
 def _layer(path: str, layer: nn.Module) -> str:

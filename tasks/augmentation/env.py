@@ -248,7 +248,7 @@ class AugmentationEnv(SearchEnv):
 
     def _trained(self, pipeline: Pipeline, job: Job, report: Report) -> tuple[nn.Module, int]:
         """A child trained for the job's budget, and its epochs."""
-        epochs = round(job.budget) if job.budget else self.epochs
+        epochs = max(1, round(job.budget)) if job.budget else self.epochs
         going_on = self.estimator == "schedule" and job.stage == "search"
         earlier = to_go_on_from(job.parent, pipeline, epochs, self.epochs) if going_on else None
         network = self._fresh(job.seed)
