@@ -119,15 +119,25 @@ def held_out_rows(options: argparse.Namespace) -> Iterator[str]:
     found = {f"found {seed}": statements(_rules(options, seed)["program"]) for seed in range(options.searches)}
     programs = {**found, **REFERENCES}
     losses = _losses(programs, options)
+    table = {name: np.array(losses[name]) for name in losses}
+    chosen = min(range(options.searches), key=lambda seed: _rules(options, seed)["loss"])
     yield f"Loss on held-out test examples, 300 steps, mean over {options.seeds} seeds; 24 settings each. `found N`:"
-    yield "the rule of seed N's search; its rank is among itself and the elementwise references.\n"
+    yield "the rule of seed N's search, ranked among itself and the elementwise references; in brackets the best of"
+    yield f"these. By the loss of the last stage, which is none of these tasks, `found {chosen}` is the one to take.\n"
     yield f"| | {' | '.join(TASKS)} | mean rank | better than AdamW | than momentum |"
     yield "|---" * (len(TASKS) + 4) + "|"
-    for name, own in losses.items():
-        others = np.array([losses[each] for each in REFERENCES if each != name])
-        better = [f"{int((np.array(own) < losses[rival]).sum())} of {len(TASKS)}" for rival in ("adamw", "momentum")]
-        rank = f"{((others < own).sum(0) + 1).mean():.2f}" if name != MUON else ""
+    for name, own in table.items():
+        better = [f"{int((own < table[rival]).sum())} of {len(TASKS)}" for rival in ("adamw", "momentum")]
+        rank = _ranks(name, table) if name in found else ""
         yield f"| {name} | {' | '.join(f'{value:.4f}' for value in own)} | {rank} | {' | '.join(better)} |"
+
+
+def _ranks(name: str, table: dict[str, np.ndarray]) -> str:
+    """The mean rank of a rule among itself and the elementwise references, and the best of these."""
+    among = {each: table[each] for each in (name, *REFERENCES)}
+    ranks = {each: float(np.mean(sum(own > other for other in among.values()) + 1)) for each, own in among.items()}
+    best = min(REFERENCES, key=lambda each: ranks[each])
+    return f"{ranks[name]:.2f} ({best} {ranks[best]:.2f})"
 
 
 def _losses(programs: Row, options: argparse.Namespace) -> dict[str, list[float]]:
