@@ -29,7 +29,8 @@ def play_finals(run: Run, crew: Crew, first: int) -> int:
     What the search may do every baseline may do: send as many candidates, and be narrowed down stage by stage.
     """
     config = run.config
-    sides = [_of(run, crew, config), *(_of(part, crew, config, name) for name, part in run.baselines.items())]
+    baselines = [_best_of(part, crew, config, name) for name, part in run.baselines.items()]
+    sides = [_best_of(run, crew, config), *baselines]
     references = [Finalist("reference", name, dict(candidate)) for name, candidate in crew.env.references.items()]
     for index, final in enumerate(config.final, 1):
         stage = f"final-{index}"
@@ -96,7 +97,7 @@ def _whole(run: Run, stage: str) -> list[Trial]:
     return [trial for trial in run.trials(stage) if trial.metrics is not None and trial.origin != "stopped"]
 
 
-def _of(run: Run, crew: Crew, config: Config, baseline: str = "") -> list[Finalist]:
+def _best_of(run: Run, crew: Crew, config: Config, baseline: str = "") -> list[Finalist]:
     """The best of a search, or of the baseline of that name, as many as the first final stage takes."""
     count = config.final[0].top if config.final else 1
     whole = _whole(run, "search")

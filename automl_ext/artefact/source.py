@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from torch import fx, nn
 
@@ -103,8 +103,8 @@ def _forward(graph: fx.Graph) -> str:
 def _thrifty(body: str) -> str:
     """The method with few names, each taken anew as soon as nothing needs what it held.
 
-    A name of its own for every value would keep all of them until the end: many times the memory, and half as slow
-    again where values no longer fit into the processor's cache.
+    A name of its own for every value would keep all of them until the end: many times the memory, and slower by a
+    quarter where values no longer fit into the processor's cache.
     """
     (method,) = (node for node in ast.walk(ast.parse(body)) if isinstance(node, ast.FunctionDef))
     held = {argument.arg: argument.arg for argument in method.args.args[1:]}
@@ -124,16 +124,16 @@ def _thrifty(body: str) -> str:
     return ast.unparse(method)
 
 
-def _ends(statements: Sequence[ast.stmt]) -> Iterator[tuple[ast.stmt, list[str]]]:
+def _ends(statements: Sequence[ast.stmt]) -> list[tuple[ast.stmt, list[str]]]:
     """Each statement with the names that are not needed behind it, which fx sets to None there."""
     pairs: list[tuple[ast.stmt, list[str]]] = []
     for statement in statements:
-        empty = isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
-        if isinstance(statement, ast.Assign) and empty and ast.unparse(statement.value) == "None":
+        value = statement.value if isinstance(statement, ast.Assign) else None
+        if isinstance(statement, ast.Assign) and isinstance(value, ast.Constant) and value.value is None:
             pairs[-1][1].extend(target.id for target in statement.targets if isinstance(target, ast.Name))
         else:
             pairs.append((statement, []))
-    yield from pairs
+    return pairs
 
 
 def _layer(path: str, layer: nn.Module) -> str:

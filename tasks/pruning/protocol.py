@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from automl_ext.tasks.pruning.groups import Plan
 from automl_ext.tasks.pruning.latency_table import LatencyCost
@@ -35,6 +35,7 @@ TABLED = ("latency_kept", "latency_table_ms")
 """The metrics that need the latency table."""
 MEASURED = ("latency_ms", *TABLED)
 Budget = Literal["macs_kept", "params_kept", "latency_kept"]
+Kind = TypeVar("Kind", bound=str)
 PROTOCOLS = ("resource", "accuracy-macs", "accuracy-params")
 
 
@@ -120,16 +121,23 @@ def demand(
             raise PruningError(f"protocol {protocol} has no budget and one objective; leave {needless[0]} out")
         counted: Budget = "params_kept" if protocol == "accuracy-params" else "macs_kept"
         return Demand((Objective("reward"),), counted, 1.0, True)
-    if len(given) > 1:
-        raise PruningError(f"{' and '.join(given)}: give one of them only")
     wanted = objectives_of(objectives, GOALS)
-    option = given[0] if given else "macs_kept"
-    share = budgets[option]
-    if share is None:
-        share = 0.5 if len(wanted) == 1 else 1.0
+    option, share = one_budget(budgets, "macs_kept", len(wanted))
+    return Demand(wanted, option, share, False)
+
+
+def one_budget(budgets: Mapping[Kind, float | None], usual: Kind, objectives: int) -> tuple[Kind, float]:
+    """The budget that is given, and its share; without one the `usual`, a half or, with several objectives, all.
+
+    PruningError for several, or a share that is none.
+    """
+    given = {option: share for option, share in budgets.items() if share is not None}
+    if len(given) > 1:
+        raise PruningError(f"{' and '.join(map(str, given))}: give one of them only")
+    option, share = next(iter(given.items()), (usual, 0.5 if objectives == 1 else 1.0))
     if not 0 < share <= 1:
         raise PruningError(f"{option} must lie above 0 and at most at 1, not {share}")
-    return Demand(wanted, option, share, False)
+    return option, share
 
 
 def objectives_of(wanted: Mapping[Any, Goal] | None, goals: Mapping[str, Goal]) -> tuple[Objective, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from automl_ext.tasks.pruning.network import PruningError
-from automl_ext.tasks.pruning.protocol import Goal, objectives_of
+from automl_ext.tasks.pruning.protocol import Goal, objectives_of, one_budget
 
 from automl_ext.objective import Objective
 
@@ -66,13 +66,6 @@ def weight_demand(
         for name in [*(["objectives"] if objectives is not None else []), *given]:
             raise PruningError(f"protocol {protocol} has no budget and one objective; leave {name} out")
         return WeightDemand((Objective("reward"),), "weights_kept", 1.0, True)
-    if len(given) > 1:
-        raise PruningError(f"{' and '.join(given)}: give one of them only")
     wanted = objectives_of(objectives, GOALS)
-    option = given[0] if given else "weights_kept"
-    share = budgets[option]
-    if share is None:
-        share = 0.5 if len(wanted) == 1 else 1.0
-    if not 0 < share <= 1:
-        raise PruningError(f"{option} must lie above 0 and at most at 1, not {share}")
+    option, share = one_budget(budgets, "weights_kept", len(wanted))
     return WeightDemand(wanted, option, share, False)
