@@ -67,6 +67,7 @@ def cells(rows: Rows, proxy: int, full: int) -> str:
             f"{spearmanr(mean, whole).statistic:.2f} |"
         )
         lines.append(f"| the same, proxy of one seed | {spearmanr(first, whole).statistic:.2f} |")
+    lines += _sizes(rows, proxy, full)
     beside = [name for name in dict.fromkeys(row["cell"] for row in scored) if not name.startswith("cell")]
     table = ["| head by the proxy | mIoU | MACs of the cell, millions |", "|---|---|---|"]
     for name in beside:
@@ -80,6 +81,24 @@ def cells(rows: Rows, proxy: int, full: int) -> str:
     took += f"; 100 trials keep two cores that do nothing else busy for {seconds * 50 / 60:.0f} minutes."
     parts += ["\n".join(lines), "\n".join(table), took]
     return "\n\n".join(parts)
+
+
+def _sizes(rows: Rows, proxy: int, full: int) -> list[str]:
+    """Of random cells: the rest of the network over the cell in MACs, and what a cached epoch costs beside a whole."""
+    some = [row for row in rows if row["cell"].startswith("cell")]
+    first = {row["cell"]: row for row in some if row["kind"] == "proxy" and row["seed"] == 0}
+    whole = {row["cell"]: row for row in some if row["kind"] == "full"}
+    beside = [row["macs_m"] / row["cell_macs_m"] - 1 for row in first.values()]
+    shares = [first[name]["seconds"] / proxy / (row["seconds"] / full) for name, row in whole.items()]
+    made = {
+        "MACs of all but the cell, times the cell's": beside,
+        "an epoch on cached features, of one end to end": shares,
+    }
+    return [
+        f"| {said}, median (from to) | {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}) |"
+        for said, values in made.items()
+        if values
+    ]
 
 
 def searched(rows: Rows, trials: int) -> str:

@@ -40,3 +40,16 @@ def test_the_table_says_whether_each_criterion_holds():
     assert "random search: holds (+0.7 ± 1.5 (-1.0 to +2.0); 2 of 3 seeds)" in text
     dear = tables.searched(rows(searched=([61, 63], 5), aspp=([60, 61], 9), random_search=([60, 61], 4)), 9)
     assert "half of its MACs: does not hold (62.0" in dear
+
+
+def test_cells_are_compared_with_the_rest_of_their_network_and_with_whole_trainings():
+    macs = {"macs_m": 44.0, "cell_macs_m": 4.0}
+    trained = [
+        {"kind": kind, "cell": f"cell {place}", "seed": seed, "miou": (place + seed) / 10, "seconds": seconds, **macs}
+        for kind, seconds in (("proxy", 6.0), ("full", 40.0)) for place in range(4) for seed in (0, 1)
+    ]  # fmt: skip
+    trained.append({**trained[0], "cell": "plain", "cell_macs_m": 1.0})
+    text = tables.cells(trained, 6, 8)
+    assert "| MACs of all but the cell, times the cell's, median (from to) | 10.00 (10.00 to 10.00) |" in text
+    assert "of one end to end, median (from to) | 0.20 (0.20 to 0.20) |" in text
+    assert "8 epochs end to end, 8 cells | " in text
