@@ -10,10 +10,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["channels_last"]
+__all__ = ["channels_last", "laid_out"]
 
 _SAFE = 16
 
@@ -65,3 +65,13 @@ def _strided_before(module: nn.Module) -> Iterator[None]:
     finally:
         module.stride = stride
         hook.remove()
+
+
+def laid_out(x: Tensor) -> Tensor:
+    """Images (n, c, h, w) channels-last in memory, those of one channel or one pixel, too.
+
+    torch takes such images for plain ones if they were, and the layers behind them, 1x1 or depthwise, would stay plain.
+    """
+    _, channels, height, width = x.shape
+    x = x.contiguous(memory_format=torch.channels_last)
+    return x.as_strided(x.shape, (channels * height * width, 1, channels * width, channels))

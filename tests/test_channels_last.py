@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from automl_ext.channels_last import channels_last
+from automl_ext.channels_last import channels_last, laid_out
 
 
 def network(width, stride=2):
@@ -64,3 +64,26 @@ def test_what_breaks_within_leaves_the_network_as_it_was():
         raise RuntimeError("stop")
     assert model[3].stride == (2, 2) and model[4].weight.is_contiguous()
     assert model[0].weight.is_contiguous(memory_format=torch.channels_last), "it was so before"
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 6, 5), (4, 1, 6, 5), (4, 3, 1, 1), (1, 1, 4, 4)])
+def test_images_laid_out_are_the_same_images(shape):
+    images = torch.rand(shape)
+    turned = laid_out(images)
+    assert torch.equal(turned, images) and turned.stride(1) == 1
+    assert turned.stride() == laid_out(turned).stride()
+
+
+def test_grey_images_stay_channels_last_and_gradients_are_the_same():
+    """Behind one channel 1x1 and depthwise layers would keep the plain order."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.Conv2d(8, 24, 1),
+    )  # fmt: skip
+    images = torch.rand(5, 1, 8, 8)
+    expected = gradients(model, images)
+    with channels_last(model):
+        assert model(laid_out(images)).is_contiguous(memory_format=torch.channels_last)
+        for one, other in zip(gradients(model, laid_out(images)), expected, strict=True):
+            assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)

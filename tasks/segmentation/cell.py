@@ -17,6 +17,8 @@ from automl_ext.tasks.segmentation.space import Branch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from automl_ext.channels_last import laid_out
+
 __all__ = ["CellNetwork", "Separable", "convolved"]
 
 Pair = tuple[int, int]
@@ -53,7 +55,8 @@ class Pooled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layers(functional.adaptive_avg_pool2d(x, self.grid))
-        return functional.interpolate(x, size=self.size, mode="bilinear", align_corners=True)
+        y = functional.interpolate(x, size=self.size, mode="bilinear", align_corners=True)
+        return laid_out(y) if self.training else y
 
 
 def operation(op: Op, inputs: int, outputs: int, size: Pair) -> nn.Module:

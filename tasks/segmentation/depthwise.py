@@ -1,8 +1,9 @@
 """Dilated depthwise 3x3 convolutions that train fast on CPUs.
 
-torch's forward pass is fast for them, its backward pass is not: gradients of weights are found tap by tap here, and
-that of the input by a forward pass with the weights turned. Exact; faster than torch's and than space-to-batch, see the
-README. In evaluation, and where a network is traced, the layer is torch's own.
+torch's forward pass is fast for rates of a few columns where images lie channels-last in memory; its passes for more
+columns and its gradients are not. Those are sums over the nine taps here, a pass over the map each, and the gradient of
+the input is a forward pass with the weights turned. Exact; faster than torch's and than space-to-batch, see the README.
+In evaluation, and where a network is traced, the layer is torch's own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from torch.nn import functional
 __all__ = ["depthwise"]
 
 Rate = tuple[int, int]
+FAST = 4
+"""The most columns that oneDNN's fast kernels reach to a side, on any kind of processor."""
 
 
 def depthwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
@@ -30,27 +33,52 @@ def depthwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
 class _Dilated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, rate: Rate) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(x, weight)
         ctx.rate = rate
-        return functional.conv2d(x, weight, None, 1, rate, rate, x.shape[1])
+        return _convolved(x, weight, rate)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        (x, weight), rate, (gradient,) = ctx.saved_tensors, ctx.rate, gradients
+        (x, weight), rate = ctx.saved_tensors, ctx.rate
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         to_x = to_weight = None
         if ctx.needs_input_grad[0]:
-            to_x = functional.conv2d(gradient, weight.flip(2, 3), None, 1, rate, rate, x.shape[1])
+            to_x = _convolved(gradient, weight.flip(2, 3), rate)
         if ctx.needs_input_grad[1]:
             to_weight = torch.empty_like(weight)
-            for row, (above, below) in enumerate(_taps(x.shape[2], rate[0])):
-                for column, (left, right) in enumerate(_taps(x.shape[3], rate[1])):
-                    product = gradient[:, :, above, left] * x[:, :, below, right]
-                    to_weight[:, 0, row, column] = product.sum((0, 2, 3))
+            said, read = gradient.permute(0, 2, 3, 1), x.permute(0, 2, 3, 1)
+            for row, column, to, of in _taps(x, rate):
+                to_weight[:, 0, row, column] = (said[to] * read[of]).flatten(0, 2).sum(0)
         return to_x, to_weight, None
 
 
-def _taps(size: int, rate: int) -> Iterator[tuple[slice, slice]]:
-    """Which outputs along one side a tap reaches from inside the map, and which inputs it reads for them."""
+def _convolved(x: Tensor, weight: Tensor, rate: Rate) -> Tensor:
+    """x: channels-last in memory."""
+    if rate[1] <= FAST:
+        return functional.conv2d(x, weight, None, 1, rate, rate, x.shape[1])
+    read, taps = x.permute(0, 2, 3, 1), weight.permute(2, 3, 1, 0).contiguous()  # (3, 3, 1, c)
+    made = read * taps[1, 1, 0]
+    for row, column, to, of in _taps(x, rate):
+        if (row, column) != (1, 1):
+            made[to].addcmul_(read[of], taps[row, column, 0])
+    return made.permute(0, 3, 1, 2)
+
+
+Part = tuple[slice, slice, slice]
+
+
+def _taps(x: Tensor, rate: Rate) -> Iterator[tuple[int, int, Part, Part]]:
+    """Row and column of each tap; which outputs (n, h, w, c) it reaches from inside the map x (n, c, h, w), and which
+    inputs it reads for them."""
+    every = slice(None)
+    for row, (above, below) in enumerate(_ends(x.shape[2], rate[0])):
+        for column, (left, right) in enumerate(_ends(x.shape[3], rate[1])):
+            yield row, column, (every, above, left), (every, below, right)
+
+
+def _ends(size: int, rate: int) -> Iterator[tuple[slice, slice]]:
+    """Of one side: outputs and inputs of the tap before, at and behind each place."""
     for shift in (-rate, 0, rate):
         low, high = max(0, -shift), max(0, -shift, min(size, size - shift))
         yield slice(low, high), slice(low + shift, high + shift)

@@ -16,6 +16,7 @@ from automl_ext.tasks.segmentation.scores import VOID
 from torch import Tensor, nn
 from torch.nn import functional
 
+from automl_ext.channels_last import channels_last, laid_out
 from automl_ext.training import lent_seed, mode
 
 __all__ = ["Batches", "Recipe", "Trained", "fit"]
@@ -64,7 +65,7 @@ def fit(
     losses: list[float] = []
     stop = False
     while len(losses) < recipe.epochs and not stop:
-        with mode(network, training=True):
+        with mode(network, training=True), channels_last(network):
             if modes is not None:
                 modes(network)
             losses.append(_epoch(network, batches, count, recipe, len(losses), seed, optimizer, weights))
@@ -94,7 +95,8 @@ def _epoch(
             inputs, masks = batches(places, rng)
             if not _counts(masks, weights):
                 continue
-            loss = functional.cross_entropy(network(*inputs), masks, weights, ignore_index=VOID)
+            logits = network(*map(laid_out, inputs))
+            loss = functional.cross_entropy(logits, masks, weights, ignore_index=VOID)
             optimizer.zero_grad()
             loss.backward()
             if recipe.clip:
