@@ -92,13 +92,22 @@ def missed(config: Config, rows: Sequence[Row]) -> list[str]:
     said = []
     for name, (low, high) in config.expect.items():
         value = chosen.get(name)
-        legal = f"{'any' if low is None else f'{low:g}'} to {'any' if high is None else f'{high:g}'}"
+        legal = _between(low, high)
         if not isinstance(value, int | float):
             known = [metric for metric, cell in chosen.items() if isinstance(cell, float)]
             said.append(f"{name}: no such metric in the final table (there: {', '.join(known) or 'none'})")
         elif (low is not None and value < low) or (high is not None and value > high):
             said.append(f"{name} is {value:.6g}, expected {legal}")
     return said
+
+
+def expected(config: Config) -> str:
+    """All bounds of `expect`, in words."""
+    return ", ".join(f"{name} {_between(low, high)}" for name, (low, high) in config.expect.items())
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return f"{'any' if low is None else f'{low:g}'} to {'any' if high is None else f'{high:g}'}"
 
 
 def _best(trial: Trial | None) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from automl_ext.driver import Interrupted, RunError, search
 from automl_ext.executors import ExecutorError
-from automl_ext.outcome import summary
+from automl_ext.outcome import expected, summary
 from automl_ext.progress import choose
 from automl_ext.report import printable, write_report
 from automl_ext.report.display import NOTHING, duration
@@ -44,6 +44,8 @@ def play(run: Run, env: SearchEnv, searcher: Searcher, as_json: bool) -> int:
         print("\n" + table(headings, rows, numbers=range(1, len(headings))) + "\n" if rows else "no trial succeeded")
         if facts["front"]:
             print(f"front   {facts['front']['said']}")
+        if run.config.expect and not facts["missed"]:
+            print(f"expect  {expected(run.config)}: kept")
         print(f"best    {facts['export'] or NOTHING}\nreport  {page}\ntook    {duration(facts['seconds'])}")
     if facts["missed"]:
         raise Complaint(f"{run.folder}: expectation missed: {'; '.join(facts['missed'])}", 3)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from automl_ext.channels_last import channels_last
+from automl_ext.channels_last import channels_last, laid_out
 from automl_ext.data import Data, Split, normalise
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -200,7 +200,7 @@ def _epoch(
             if transform is not None:
                 image, label = transform(image, label, progress, rng)
             with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                value = loss(network(normalise(image, data.mean, data.std, device)), label)
+                value = loss(network(laid_out(normalise(image, data.mean, data.std, device))), label)
             optimizer.zero_grad()
             value.backward()
             if recipe.clip:

@@ -221,7 +221,8 @@ def test_an_expectation_missed(valley, say):
     assert "runs/valley-s0: expectation missed: loss is" in line and "expected any to -1" in line
     assert "speed: no such metric in the final table (there: loss)" in line
     assert "searched (trial-" in answer[1]
-    assert say("run", "valley.yaml", "--set", "expect.loss=[0, 1000]")[0] == 0
+    code, out, _ = say("run", "valley.yaml", "--set", "expect.loss=[0, 1000]")
+    assert code == 0 and "expect  loss 0 to 1000: kept\nbest    " in out and "kept" not in answer[1]
 
 
 def test_a_failed_run_is_one_line(valley, say):
