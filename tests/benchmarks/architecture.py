@@ -111,13 +111,13 @@ def ours(network: nn.Module, data: Data, target: float, seed: int, recipe: dict[
 
 
 def workers(given: argparse.Namespace) -> Iterator[Row]:
-    """Twenty random cells, by one worker and by two."""
+    """Forty random cells, by one worker and by two."""
     for count in (1, 2):
         if has(given, workers=count):
             continue
         with tempfile.TemporaryDirectory() as folder:
             run = Run.create(
-                name="workers", out=Path(folder), env=environment(epochs=6), searcher="random", trials=20, final=[],
+                name="workers", out=Path(folder), env=environment(epochs=6), searcher="random", trials=40, final=[],
                 executor={"name": "process", "workers": count}, seed=0,
             )  # fmt: skip
             begin = time.perf_counter()
