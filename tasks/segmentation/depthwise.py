@@ -18,6 +18,7 @@ from torch.nn import functional
 __all__ = ["depthwise"]
 
 Rate = tuple[int, int]
+Part = tuple[slice, slice, slice]
 FAST = 4
 """The most columns that oneDNN's fast kernels reach to a side, on any kind of processor."""
 
@@ -63,9 +64,6 @@ def _convolved(x: Tensor, weight: Tensor, rate: Rate) -> Tensor:
         if (row, column) != (1, 1):
             made[to].addcmul_(read[of], taps[row, column, 0])
     return made.permute(0, 3, 1, 2)
-
-
-Part = tuple[slice, slice, slice]
 
 
 def _taps(x: Tensor, rate: Rate) -> Iterator[tuple[int, int, Part, Part]]:
