@@ -11,8 +11,10 @@ cells: random cells by the proxy (cached features, a short while) under several 
 search: evolution with the paper's edits at half of ASPP's multiply-accumulates, and random search with as many trials
     under the same limit; of either the five best by the proxy are chosen from by end-to-end training on validation
     images. Beside them the references, trained alike; test images are read once. Runs stay below --work and go on.
-cost: seconds of processor time of a cached and an end-to-end trial of one length; dilated depthwise convolutions.
-nuclei: pooled IoU of nuclei beside Otsu's threshold on the same images.
+cost: seconds of processor time of a cached and an end-to-end trial of one length, in turn, once the maps are read;
+    dilated depthwise convolutions.
+nuclei: pooled IoU of nuclei beside Otsu's threshold on the same images: three references and the cell that a short
+    search found, each seed one.
 
 Rows are JSON lines: what stands there is kept, what is missing is added.
 """
@@ -44,6 +46,8 @@ from automl_ext.worker import one_thread
 ID = "automl_ext/Segmentation-v0"
 PROXY, FULL = 6, 8
 """Epochs of a trial on cached features, and end to end."""
+FEW, SHORT = 20, 4
+"""Trials of a search on nuclei, and their epochs."""
 GOALS = {"objectives": {"miou": "max", "cell_macs_m": "min"}}
 SCENES: dict[str, Any] = {}
 """Options of the environment of `search`, beside the defaults."""
@@ -124,11 +128,7 @@ def searched(given: argparse.Namespace) -> str:
         for place, (label, config) in enumerate(searches(given, seed, half).items()):
             if bench.has(seed=seed, head=label):
                 continue
-            name = f"{label.replace(' ', '-')}-{short(config)}"
-            folder = given.work / f"{name}-s{seed}"
-            executor = {"name": "process", "workers": given.workers}
-            fields = config | {"name": name, "executor": executor}
-            run = Run.resume(folder) if folder.exists() else Run.create(fields, out=given.work)
+            run = resumed(given, f"{label.replace(' ', '-')}-{short(config)}", config)
             env = build_env(run.config)
             if place:
                 env.references = {}  # the first search's stand for all
@@ -155,10 +155,13 @@ def tested(run: Run, label: str) -> list[Row]:
 def cost(given: argparse.Namespace) -> str:
     bench = Bench(given)
     bench.prepared()
-    for name in ("aspp", "dpc"):
-        for kind, stage in (("cached", "search"), ("end to end", "final-1")):
-            if not bench.has(kind=kind, head=name):
-                bench.add(kind=kind, head=name, **bench.trial(dict(bench.env.references[name]), 0, stage, 2))
+    bench.trial(dict(bench.env.references["plain"]), 0, "search", 1)  # reads the maps, as a worker does once
+    for seed in range(given.seeds):
+        for name in ("aspp", "dpc"):
+            for kind, stage in (("cached", "search"), ("end to end", "final-1")):
+                if not bench.has(kind=kind, head=name, seed=seed):
+                    made = bench.trial(dict(bench.env.references[name]), seed, stage, 2)
+                    bench.add(kind=kind, head=name, seed=seed, **made)
     for row in tables.depthwise_seconds():
         if not bench.has(kind="depthwise", channels=row["channels"], rate=row["rate"]):
             bench.add(kind="depthwise", **row)
@@ -184,7 +187,35 @@ def nuclei(given: argparse.Namespace) -> str:
                     bench.env.test(job, never_stop)
                     classes = json.loads((Path(folder) / "test.json").read_text())
                 bench.add(head=name, seed=seed, nucleus_iou=classes["nucleus"]["iou"])
-    return tables.nuclei(bench.rows)
+        if not bench.has(head="searched", seed=seed):
+            bench.add(head="searched", seed=seed, nucleus_iou=found_on_nuclei(given, options, seed))
+    return tables.nuclei(bench.rows, FEW)
+
+
+def found_on_nuclei(given: argparse.Namespace, options: dict[str, Any], seed: int) -> float:
+    """Pooled IoU on the test images of the better, on validation images, of the two cells that a search ends with."""
+    config = {
+        "seed": seed, "trials": FEW, "seeds": "common", "env": {"id": ID, "epochs": SHORT, **options},
+        "searcher": {"name": "regularized-evolution", "population": 8, "sample": 3},
+        "final": [{"top": 2, "budget": FULL}],
+    }  # fmt: skip
+    run = resumed(given, f"nuclei-{short(config)}", config)
+    env = build_env(run.config)
+    env.references = {}  # they stand beside it already
+    search(run, env=env)
+    best = run.best().note["name"]
+    number = next(trial.number for trial in run.trials("test") if trial.note["name"] == best)
+    classes = json.loads((run.trial_folder(number) / "test.json").read_text())
+    run.close()
+    return float(classes["nucleus"]["iou"])
+
+
+def resumed(given: argparse.Namespace, name: str, config: dict[str, Any]) -> Run:
+    """The run of that name and the config's seed below --work, as far as it went, or a new one."""
+    folder = given.work / f"{name}-s{config['seed']}"
+    if folder.exists():
+        return Run.resume(folder)
+    return Run.create(config | {"name": name, "executor": {"name": "process", "workers": given.workers}}, given.work)
 
 
 def otsu(env: SegmentationEnv) -> float:
@@ -226,7 +257,7 @@ def main() -> None:
     keep_memory()
     if given.table:
         rows = [json.loads(line) for line in given.rows.read_text().splitlines()]
-        text = tables.of(given.task, rows, PROXY, FULL, given.trials)
+        text = tables.of(given.task, rows, PROXY, FULL, given.trials, FEW)
     else:
         text = TASKS[given.task](given)
     print(text)

@@ -22,11 +22,11 @@ Heads = Mapping[str, Mapping[int, dict[str, Any]]]
 """Rows by head and seed."""
 
 
-def of(task: str, rows: Rows, proxy: int, full: int, trials: int) -> str:
-    """The table of one task."""
+def of(task: str, rows: Rows, proxy: int, full: int, trials: int, few: int) -> str:
+    """The table of one task. trials, few: of a search, on nuclei."""
     made = {
         "cells": lambda: cells(rows, proxy, full), "search": lambda: searched(rows, trials),
-        "cost": lambda: cost(rows), "nuclei": lambda: nuclei(rows),
+        "cost": lambda: cost(rows), "nuclei": lambda: nuclei(rows, few),
     }  # fmt: skip
     return made[task]()
 
@@ -94,11 +94,7 @@ def _sizes(rows: Rows, proxy: int, full: int) -> list[str]:
         "MACs of all but the cell, times the cell's": beside,
         "an epoch on cached features, of one end to end": shares,
     }
-    return [
-        f"| {said}, median (from to) | {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}) |"
-        for said, values in made.items()
-        if values
-    ]
+    return [f"| {said}, median (from to) | {_middle(values)} |" for said, values in made.items() if values]
 
 
 def searched(rows: Rows, trials: int) -> str:
@@ -164,13 +160,16 @@ def _spread(values: Sequence[float], sign: str = "") -> str:
 
 
 def cost(rows: Rows) -> str:
-    """Seconds of trials, and milliseconds of depthwise convolutions."""
-    lines = ["| 2 epochs, s of one core | cached | end to end | share |", "|---|---|---|---|"]
+    """Seconds of trials, medians over seeds, and milliseconds of depthwise convolutions."""
+    lines = ["| 2 epochs, s of one core, median (from to) | cached | end to end | share |", "|---|---|---|---|"]
     for head in dict.fromkeys(row["head"] for row in rows if row["kind"] == "cached"):
-        times = {row["kind"]: row["seconds"] for row in rows if row.get("head") == head}
-        if len(times) == 2:
-            cached, whole = times["cached"], times["end to end"]
-            lines.append(f"| {head} | {cached:.2f} | {whole:.2f} | {cached / whole:.2f} |")
+        times = {kind: {row["seed"]: row["seconds"] for row in rows if row["kind"] == kind and row["head"] == head}
+                 for kind in ("cached", "end to end")}  # fmt: skip
+        cached, whole = times.values()
+        shares = [cached[seed] / whole[seed] for seed in cached if seed in whole]
+        if shares:
+            parts = [_middle(list(values)) for values in (cached.values(), whole.values(), shares)]
+            lines.append(f"| {head} | {' | '.join(parts)} |")
     lines += [
         "", "| depthwise 3x3, 16 maps of 16x16, training, ms | torch, rate 1 | torch | space-to-batch | here |",
         "|---|---|---|---|---|",
@@ -182,8 +181,11 @@ def cost(rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def nuclei(rows: Rows) -> str:
-    lines = ["| head | pooled IoU of nuclei, % |", "|---|---|"]
+def nuclei(rows: Rows, few: int) -> str:
+    """Pooled IoU a head, mean over seeds."""
+    seeds = len({row["seed"] for row in rows})
+    lines = [f"{seeds} seeds; `searched`: of {few} cells a seed.\n"]
+    lines += ["| head | pooled IoU of nuclei, % |", "|---|---|"]
     for head in dict.fromkeys(row["head"] for row in rows):
         lines.append(f"| {head} | {_span([100 * row['nucleus_iou'] for row in rows if row['head'] == head])} |")
     return "\n".join(lines)
@@ -227,6 +229,10 @@ def _least(way: Any, x: Tensor, repeats: int = 15) -> float:
         way(x).backward(towards)
         times.append(time.perf_counter() - begin)
     return min(times)
+
+
+def _middle(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def _span(values: Sequence[float], sign: str = "") -> str:

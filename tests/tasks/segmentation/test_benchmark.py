@@ -53,3 +53,20 @@ def test_cells_are_compared_with_the_rest_of_their_network_and_with_whole_traini
     assert "| MACs of all but the cell, times the cell's, median (from to) | 10.00 (10.00 to 10.00) |" in text
     assert "of one end to end, median (from to) | 0.20 (0.20 to 0.20) |" in text
     assert "8 epochs end to end, 8 cells | " in text
+
+
+def test_the_share_of_a_cached_trial_is_of_the_same_seed():
+    times = {"cached": (2.0, 3.0, 3.0), "end to end": (8.0, 10.0, 6.0)}
+    rows = [
+        {"kind": kind, "head": "aspp", "seed": seed, "seconds": value}
+        for kind, values in times.items() for seed, value in enumerate(values)
+    ]  # fmt: skip
+    assert "| aspp | 3.00 (2.00 to 3.00) | 8.00 (6.00 to 10.00) | 0.30 (0.25 to 0.50) |" in tables.cost(rows)
+
+
+def test_nuclei_are_compared_by_their_mean_over_seeds():
+    rows = [{"head": "Otsu", "seed": 0, "nucleus_iou": 0.7}]
+    rows += [{"head": "searched", "seed": seed, "nucleus_iou": 0.7 + seed / 10} for seed in range(3)]
+    text = tables.nuclei(rows, 20)
+    assert "3 seeds; `searched`: of 20 cells a seed." in text
+    assert "| Otsu | 70.0 (70.0 to 70.0) |" in text and "| searched | 80.0 (70.0 to 90.0) |" in text
