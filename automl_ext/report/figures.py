@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from automl_ext.report.drawing import (
     INK,
     MARKERS,
     MUTED,
-    PAPER,
     SERIES,
     canvas,
     count_evaluations,
@@ -26,6 +25,7 @@ from automl_ext.report.drawing import (
     view,
 )
 from automl_ext.report.importance import Importance
+from automl_ext.report.placing import annotate, spread_out
 from automl_ext.report.reading import Numbers, Story
 from automl_ext.report.tables import Row, title
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _DOTS, _FRONT, _BARS, _NAMES = 1_200, 400, 15, 24
-_PLATE: Any = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.6, "pad": 0.4}
-"""Behind a name in a figure, so that lines do not strike it out."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +95,12 @@ def _trade_off(
             look = {"color": SERIES[index], "linestyle": DASHES[index], "marker": MARKERS[index], "markersize": 4}
             look["drawstyle"] = "steps-post" if ways[0] == "min" else "steps-pre"
             axes.plot(*(_even(line, _FRONT) * scale).T, linewidth=1.4, label=label, **look)
-        marked = _mark_rows(axes, rows, pair, scale)
+        names, places, marked = _mark_rows(axes, rows, pair, scale)
         axes.set_xlabel(x_shown.heading)
         axes.set_ylabel(y_shown.heading)
         legend(axes, 3)
+        spread_out(axes, np.concatenate([points * scale, places])[:, 0])
+        annotate(axes, names, places)
         words = f"{y_shown.label} against {x_shown.label}, {count(len(points), 'evaluation')}"
         svg = inline(figure, name, words)
     up = {"max": "up", "min": "down"}
@@ -210,18 +210,24 @@ def _clouds(story: Story, pair: tuple[str, str], ways: Sequence[str]) -> tuple[N
     return points[known], front[np.argsort(front[:, 0], kind="stable")]
 
 
-def _mark_rows(axes: Axes, rows: Sequence[Row], pair: tuple[str, str], scale: Numbers) -> str:
-    """Mark the best candidate and references that have both metrics. The stage these come from, "" for no mark."""
-    stage = ""
+def _mark_rows(
+    axes: Axes, rows: Sequence[Row], pair: tuple[str, str], scale: Numbers
+) -> tuple[list[str], Numbers, str]:
+    """Mark the best candidate and references that have both metrics: names, (n, 2) places, the stage these come from.
+
+    Of no mark the stage is "".
+    """
+    names: list[str] = []
+    places, stage = np.zeros((0, 2)), ""
     for row in [row for row in rows if row.role == "reference" or row.chosen][:6]:
         x, y = row.mean(pair[0]), row.mean(pair[1])
         if x is None or y is None:
             continue
-        at, stage = (x * scale[0], y * scale[1]), row.stage
+        names, stage = [*names, named(row.name, 18)], row.stage
+        places = np.vstack([places, np.array([x, y]) * scale])
         colour, marker, size = (SERIES[0], "*", 12) if row.chosen else (INK, "^", 6)
-        axes.plot([at[0]], [at[1]], marker, color=colour, markeredgecolor=INK, markersize=size, zorder=7)
-        axes.annotate(named(row.name, 18), at, xytext=(6, 4), textcoords="offset points", bbox=_PLATE, fontsize=8.5)
-    return stage
+        axes.plot(*places[-1:].T, marker, color=colour, markeredgecolor=INK, markersize=size, zorder=7)
+    return names, places, stage
 
 
 def _even(points: Numbers, most: int) -> Numbers:
