@@ -554,3 +554,15 @@ def test_durations_and_texts():
         "31.2 ms", "4.2 s", "3 min 20 s", "1 h", "2 h 5 min", "1 d 1 h", "\N{EN DASH}",
     ]  # fmt: skip
     assert text("a\x00b\u202ec\n") == "a b c\n" and text("x" * 300, 10) == "x" * 9 + "…" and text(3.0) == "3.0"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("goal", ["max", "min"])
+def test_progress_shows_the_best_quarter_of_the_evaluations_beside_a_flat_curve(tmp_path, goal):
+    sign = 1 if goal == "max" else -1
+    values = [0.46, *np.linspace(0.43, 0.455, 18), 0.461]
+    run = make_run(tmp_path, [trial(n, {"score": sign * value}) for n, value in enumerate(values)],
+                   (Objective("score", goal),))  # fmt: skip
+    drawn = {figure.heading: figure for figure in contents(run)["figures"]}["Progress of the search"]
+    dots = [use for use in re.findall(r"<use [^>]*>", drawn.svg) if "fill-opacity: 0.3" in use]
+    assert len(dots) >= 5 and "those far off are left out" in drawn.caption

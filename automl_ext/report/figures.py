@@ -53,7 +53,7 @@ def progress(story: Story, baselines: Mapping[str, Story], searcher: str) -> Fig
         return None
     shown = column(story.primary, np.concatenate([curve[~np.isnan(curve)] for curve in curves.values()]))
     with canvas("progress") as (figure, axes):
-        cut = _dots(axes, story, shown, view(list(curves.values()), story.objectives[0].goal, share=shown.unit == "%"))
+        cut = _dots(axes, story, shown, _span(story, list(curves.values()), shown))
         for index, (name, curve) in enumerate(curves.items()):
             x, y = thinned(curve)
             line = {"color": SERIES[index], "linestyle": DASHES[index], "linewidth": 2.0, "label": name}
@@ -163,6 +163,17 @@ def finalists(rows: Sequence[Row], metric: str | None) -> Figure | None:
     each = f"{repeats[0]}" if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
     caption = f"Each finalist's {shown.label}: one dot a repeat ({each}), the bar is the mean."
     return Figure("Finalists beside baselines and references", svg, caption)
+
+
+def _span(story: Story, curves: Sequence[Numbers], shown: Column) -> tuple[float, float]:
+    """The values worth showing: those of the curves, and the best quarter of the search's evaluations."""
+    goal, values = story.objectives[0].goal, story.column(shown.name)
+    low, high = view(curves, goal, share=shown.unit == "%")
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return low, high
+    quarter = float(np.quantile(values, 0.75 if goal == "max" else 0.25))
+    return (min(low, quarter), high) if goal == "max" else (low, max(high, quarter))
 
 
 def _dots(axes: Axes, story: Story, shown: Column, span: tuple[float, float]) -> bool:
