@@ -13,7 +13,7 @@ from automl_ext.tasks.segmentation.depthwise import depthwise
 from automl_ext.tasks.segmentation.env import SegmentationEnv
 from automl_ext.tasks.segmentation.network import fresh
 from automl_ext.tasks.segmentation.objectives import costs
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, t
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -133,8 +133,19 @@ def criteria(by: Heads) -> list[str]:
         pairs = _apart(own, other)
         better = sum(pair > 0 for pair in pairs)
         holds = bool(pairs) and statistics.mean(pairs) > 0
-        lines.append(f"Above {said}: {_holds(holds)} ({_spread(pairs, '+')}; {better} of {len(pairs)} seeds).")
+        facts = f"{_spread(pairs, '+')}; {better} of {len(pairs)} seeds{_apart_at_all(pairs)}"
+        lines.append(f"Above {said}: {_holds(holds)} ({facts}).")
     return lines
+
+
+def _apart_at_all(pairs: Sequence[float]) -> str:
+    """The 95 % interval of the mean difference, by Student's t, and whether it leaves out 0."""
+    if len(pairs) < 2:
+        return ""
+    reach = t.ppf(0.975, len(pairs) - 1) * statistics.stdev(pairs) / len(pairs) ** 0.5
+    low, high = statistics.mean(pairs) - reach, statistics.mean(pairs) + reach
+    word = "" if low > 0 or high < 0 else ": not told apart by so few seeds"
+    return f"; 95 % interval {low:+.1f} to {high:+.1f}{word}"
 
 
 def _holds(it: bool) -> str:

@@ -36,8 +36,16 @@ def test_the_table_says_whether_each_criterion_holds():
     text = tables.searched(rows(searched=([61, 63, 62], 4), aspp=([62, 62, 65], 9), random_search=([60, 61, 63], 4)), 9)
     assert "| searched | 62.0 ± 1.0 (61.0 to 63.0) | 4.00 | -1.0 ± 2.0 (-3.0 to +1.0) | +0.7 ± 1.5 (-1.0 to" in text
     assert "half of its MACs: holds (62.0, ASPP 63.0 - 1.7; at most 4.00 of 9.00 million MACs)" in text
-    assert "ASPP of 32 filters (`aspp`): does not hold (-1.0 ± 2.0 (-3.0 to +1.0); 1 of 3 seeds)" in text
-    assert "random search: holds (+0.7 ± 1.5 (-1.0 to +2.0); 2 of 3 seeds)" in text
+    assert "ASPP of 32 filters (`aspp`): does not hold (-1.0 ± 2.0 (-3.0 to +1.0); 1 of 3 seeds; 95 %" in text
+    words = (
+        "2 of 3 seeds; 95 % interval -3.1 to +4.5: not told apart by so few seeds)"  # 0.667 -+ 4.303 * 1.528 / 3 ** 0.5
+    )
+    assert f"random search: holds (+0.7 ± 1.5 (-1.0 to +2.0); {words}" in text
+    clear = tables.searched(rows(searched=([61, 62.1], 4), aspp=([60, 61], 9), random_search=([59, 60], 4)), 9)
+    assert (
+        "ASPP of 32 filters (`aspp`): holds (+1.1 ± 0.1 (+1.0 to +1.1); 2 of 2 seeds; 95 % interval +0.4 to +1.7)"
+        in clear
+    )
     dear = tables.searched(rows(searched=([61, 63], 5), aspp=([60, 61], 9), random_search=([60, 61], 4)), 9)
     assert "half of its MACs: does not hold (62.0" in dear
 
